@@ -1,0 +1,198 @@
+"""The index database: opening it, reading from it, and committing to it in groups."""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from baludav.errors import DiskFull, Unavailable
+
+T = TypeVar("T")
+_BUSY_SECONDS = 30
+
+
+class Database:
+    """One process's door to the index.
+
+    Open it after `fork`, never before: SQLite connections do not survive it.
+
+    Args:
+        file: the SQLite file; its folder exists.
+        durability: `safe` syncs each commit to the disk, `fast` leaves that to the operating system (a commit
+            survives kill -9 in both, a power failure only in `safe`).
+    """
+
+    def __init__(self, file: Path, durability: str = "safe") -> None:
+        self.file = file
+        self.engine = _engine(file, synchronous="FULL" if durability == "safe" else "NORMAL")
+        self._readers: list[Connection] = []
+        self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reads; each statement sees the newest commit. Fetch all rows before leaving."""
+        with _translated():
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self.engine.connect().execution_options(baludav_begin="")
+            try:
+                yield connection
+            except DBAPIError:
+                connection.close()
+                raise
+            self._readers.append(connection)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection whose statements all see one moment."""
+        with (
+            _translated(),
+            self.engine.connect().execution_options(baludav_begin="BEGIN") as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, alone among all writers, and return its result once it is committed.
+
+        Writers that wait at the same time share one commit. What `work` raises undoes only its own part.
+        `work` must touch nothing but the connection: it may run in another thread.
+        """
+        with _translated():
+            return self._writer.run(work)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._writer.close()
+        while self._readers:
+            self._readers.pop().close()
+        self.engine.dispose()
+
+
+class _Ticket(Generic[T]):
+    """One writer's work while it waits for a shared commit."""
+
+    def __init__(self, work: Callable[[Connection], T]) -> None:
+        self.work = work
+        self.done = False
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+
+class _GroupWriter:
+    """Commits the work of all waiting threads at once: whoever gets the turn leads, the others follow.
+
+    Between processes the turn is a file lock, which wakes the next writer at once and is released by the
+    kernel when its holder dies; SQLite's own waiting sleeps and retries.
+    """
+
+    def __init__(self, engine: Engine, turn_file: Path) -> None:
+        self._engine = engine
+        self._turn_fd = os.open(turn_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._turn = threading.Lock()
+        self._waiting: list[_Ticket[Any]] = []
+        self._connection: Connection | None = None
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        ticket = _Ticket(work)
+        self._waiting.append(ticket)  # atomic under the GIL, as is the swap below
+        with self._turn:
+            if not ticket.done:
+                group, self._waiting = self._waiting, []
+                self._lead(group)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result  # type: ignore[return-value]  # set with done
+
+    def close(self) -> None:
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if self._turn_fd >= 0:
+                os.close(self._turn_fd)
+                self._turn_fd = -1
+
+    def _lead(self, group: list[_Ticket[Any]]) -> None:
+        fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin():
+                for ticket in group:
+                    self._one(ticket, self._connection, alone=len(group) == 1)
+        except BaseException as error:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            for ticket in group:
+                ticket.error = ticket.error or error
+        finally:
+            fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
+            for ticket in group:
+                ticket.done = True
+
+    @staticmethod
+    def _one(ticket: _Ticket[Any], connection: Connection, *, alone: bool) -> None:
+        if alone:  # what it raises rolls back the whole transaction, which is only its own
+            ticket.result = ticket.work(connection)
+            return
+        try:
+            with connection.begin_nested():
+                ticket.result = ticket.work(connection)
+        except OperationalError:
+            raise  # the database itself failed: nobody's part is committed
+        except Exception as error:
+            ticket.error = error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Driver errors become failures of ours; the driver's words stay in the chain."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        text = str(error.orig)
+        if "disk is full" in text:
+            raise DiskFull() from error
+        raise Unavailable("The index database does not answer; try again later") from error
+
+
+def _engine(file: Path, synchronous: str) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{file}",
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=-1,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "cached_statements": 512},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: Any, record: Any) -> None:
+        raw.isolation_level = None  # transactions begin where we say, not where the driver guesses
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-8192",
+        ):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later can fail for good; one that writes at once waits.
+        if statement := connection.get_execution_options().get("baludav_begin", "BEGIN IMMEDIATE"):
+            connection.exec_driver_sql(statement)
+
+    return engine

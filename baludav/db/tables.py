@@ -1,0 +1,161 @@
+"""Every table of the index database, in one place.
+
+Times are microseconds since the epoch in UTC unless a name ends in `_ns` (nanoseconds) or `_at` is said to be
+seconds. Identifiers are never used again (AUTOINCREMENT), since entity ids outlive their rows at the clients.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives 64-bit row ids to INTEGER only.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(  # instance: random id of this database; epoch: changes when an index is rebuilt from nothing
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("is_admin", Boolean, nullable=False, default=False),
+    Column("is_disabled", Boolean, nullable=False, default=False),
+    Column("quota", BigInteger),  # bytes; NULL: no limit
+    Column("revision", Integer, nullable=False, default=0),  # rises with each change to the account
+    Column("created_at", Float, nullable=False),  # seconds
+    sqlite_autoincrement=True,
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("group_name", String(255), primary_key=True),
+)
+
+app_passwords = Table(
+    "app_passwords",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("label", String(255), nullable=False),
+    Column("secret_hash", String(64), nullable=False, unique=True),  # SHA-256 of 160 random bits
+    Column("created_at", Float, nullable=False),  # seconds
+    UniqueConstraint("user_id", "label"),
+    sqlite_autoincrement=True,
+)
+
+sign_in_failures = Table(  # shared by the workers; a row for each address and each (account, address)
+    "sign_in_failures",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),  # seconds
+)
+
+storage_roots = Table(  # a folder on the disk that holds a home or a share
+    "storage_roots",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(8), nullable=False),  # home, share
+    Column("name", String(255), nullable=False),  # of the user or the share
+    Column("marker", String(64), nullable=False),  # content of the marker file that proves it is mounted
+    Column("used", BigInteger, nullable=False, default=0),  # bytes of all its files
+    UniqueConstraint("kind", "name"),
+    sqlite_autoincrement=True,
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("parent_id", Id, ForeignKey("resources.id")),  # NULL: the root collection
+    Column("name", Text, nullable=False),  # as on the disk
+    Column("is_collection", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False, default=0),  # bytes
+    Column("sha256", String(64)),  # lower-case hex; NULL: not known yet, or a collection
+    # The stat signature under which sha256 was taken; `born_ns` tells a new file on a reused inode.
+    Column("device", BigInteger, nullable=False, default=0),
+    Column("inode", BigInteger, nullable=False, default=0),
+    Column("mtime_ns", BigInteger, nullable=False, default=0),
+    Column("ctime_ns", BigInteger, nullable=False, default=0),
+    Column("born_ns", BigInteger, nullable=False, default=0),
+    Column("is_settled", Boolean, nullable=False, default=False),  # False: racily clean, hash it again
+    Column("created_ns", BigInteger, nullable=False, default=0),  # DAV:creationdate
+    Column("changed", BigInteger, nullable=False, default=0),  # number of the last change at or below it
+    UniqueConstraint("parent_id", "name"),
+    sqlite_autoincrement=True,
+)
+Index("ix_resources_root", resources.c.root_id)
+Index("ix_resources_inode", resources.c.device, resources.c.inode)
+
+journal = Table(  # one row for each change; `number` is taken in the transaction that commits the change
+    "journal",
+    metadata,
+    Column("number", Id, primary_key=True),
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("resource_id", Id, nullable=False),
+    Column("path", Text, nullable=False),  # names joined with "/", below the storage root
+    Column("action", String(8), nullable=False),  # created, modified, deleted
+    Column("is_collection", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("sha256", String(64)),
+    Column("moved_from", Text),
+    Column("device_id", Id),  # NULL: no device, or made outside
+    Column("at_ns", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_journal_root", journal.c.root_id, journal.c.number)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("token", String(64), primary_key=True),  # urn:uuid:…
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("resource_id", Id, ForeignKey("resources.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("is_exclusive", Boolean, nullable=False),
+    Column("is_infinite", Boolean, nullable=False),  # Depth: infinity
+    Column("owner_xml", Text, nullable=False),
+    Column("timeout", Integer, nullable=False),  # seconds granted
+    Column("created_at", Float, nullable=False),  # seconds
+    Column("expires_at", Float, nullable=False),  # seconds
+)
+Index("ix_locks_root", locks.c.root_id, locks.c.expires_at)
+Index("ix_locks_resource", locks.c.resource_id)
+
+properties = Table(  # dead properties (RFC 4918 §4)
+    "properties",
+    metadata,
+    Column("resource_id", Id, ForeignKey("resources.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(1024), primary_key=True),  # Clark notation
+    Column("value", LargeBinary, nullable=False),  # the serialised element
+)

@@ -1,0 +1,190 @@
+"""The failures baludav can name, and the one table that turns them into HTTP statuses.
+
+Raised by `baludav.tree` and `baludav.accounts`, translated at the edge by the DAV engine, the hot lane and
+the REST API alike. A message is for the user who made the request: no disk path, no secret.
+"""
+
+from typing import ClassVar
+
+
+class Failure(Exception):
+    """A request that cannot be done as asked.
+
+    Attributes:
+        status: HTTP status code.
+        condition: name of the RFC 4918 §16 precondition or postcondition in the `DAV:` namespace, or None.
+        headers: response headers that belong to this failure.
+    """
+
+    status: ClassVar[int] = 500
+    condition: str | None = None
+
+    def __init__(self, message: str = "", *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
+        self.headers = headers
+
+
+class BadRequest(Failure):
+    """The request is malformed."""
+
+    status = 400
+
+
+class NotSignedIn(Failure):
+    """Sign in with your user name and password, or with an app password."""
+
+    status = 401
+
+
+class Forbidden(Failure):
+    """You may not do this here."""
+
+    status = 403
+
+    def __init__(
+        self, message: str = "", *, condition: str | None = None, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, headers=headers)
+        self.condition = condition
+
+
+class NotFound(Failure):
+    """There is nothing at this path."""
+
+    status = 404
+
+
+class MethodNotAllowed(Failure):
+    """This method does not apply here."""
+
+    status = 405
+
+
+class Conflict(Failure):
+    """The parent collection does not exist."""
+
+    status = 409
+
+
+class PreconditionFailed(Failure):
+    """A precondition of the request does not hold (RFC 9110 §13, RFC 4918 §10.4)."""
+
+    status = 412
+
+
+class TooLarge(Failure):
+    """The request body is larger than this server accepts."""
+
+    status = 413
+
+
+class PathTooLong(Failure):
+    """The path, or a name in it, is too long."""
+
+    status = 414
+
+
+class UnsupportedMediaType(Failure):
+    """This request body is not understood here."""
+
+    status = 415
+
+
+class RangeNotSatisfiable(Failure):
+    """The range lies outside the resource."""
+
+    status = 416
+
+
+class FailedDependency(Failure):
+    """Not done, because another part of the request failed."""
+
+    status = 424
+
+
+class Locked(Failure):
+    """The resource is locked (RFC 4918 §11.3).
+
+    Attributes:
+        lock_root: path of the lock root as this user sees it, for `DAV:href` in the condition.
+    """
+
+    status = 423
+    condition = "lock-token-submitted"
+
+    def __init__(
+        self, message: str = "", *, lock_root: tuple[str, ...] = (), conflicting: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.lock_root = lock_root
+        if conflicting:
+            self.condition = "no-conflicting-lock"
+
+
+class TooManyRequests(Failure):
+    """Too many failed sign-ins; try again later.
+
+    Args:
+        retry_after: seconds to wait (RFC 9110 §10.2.3).
+    """
+
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(headers=(("Retry-After", str(retry_after)),))
+        self.retry_after = retry_after
+
+
+class NotImplementedHere(Failure):
+    """This server does not know this method or option."""
+
+    status = 501
+
+
+class OtherServer(Failure):
+    """The destination is on another server."""
+
+    status = 502
+
+
+class Unavailable(Failure):
+    """The storage behind this path is not available; try again later."""
+
+    status = 503
+
+
+class InsufficientStorage(Failure):
+    """There is not enough room (RFC 4918 §11.5)."""
+
+    status = 507
+
+
+class OverQuota(InsufficientStorage):
+    """The quota would be exceeded (RFC 4331 §6)."""
+
+    condition = "quota-not-exceeded"
+
+
+class DiskFull(InsufficientStorage):
+    """The disk is full."""
+
+    condition = "sufficient-disk-space"
+
+
+REASONS = {
+    100: "Continue", 200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content",
+    207: "Multi-Status", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",
+    403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 411: "Length Required",
+    412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+    416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request",
+    422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
+    502: "Bad Gateway", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+}  # fmt: skip
+
+
+def status_line(status: int) -> str:
+    """Status and reason phrase, as in `201 Created` (RFC 9110 §15)."""
+    return f"{status} {REASONS[status]}"

@@ -1,0 +1,1 @@
+"""The REST sync extension beside the DAV tree, at `/api/sync`."""
