@@ -1,0 +1,314 @@
+"""COPY and MOVE (RFC 4918 §9.8, §9.9), all or nothing.
+
+A copy is complete among the temporary files before it appears; a move is one rename. What stood at the
+destination is taken aside first, with a record that brings it back if the process dies in between.
+"""
+
+import contextlib
+import os
+import time
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
+from baludav.tree import index
+from baludav.tree.guarding import Target
+from baludav.tree.index import Row
+from baludav.tree.namespaces import Place
+from baludav.tree.paths import Path
+from baludav.tree.reading import Resource, Terms
+from baludav.tree.roots import StorageRoot
+from baludav.tree.scan import Known, hash_descriptor
+from baludav.tree.steps import reached
+from baludav.tree.storage import Aside, CrossDevice, Staged, Stat
+from baludav.tree.writing import Writing, Written
+
+
+class _Copied(NamedTuple):
+    """One member of a copied collection: path within it, where it came from, what the copy is."""
+
+    path: Path
+    source: Resource
+    stat: Stat
+    sha256: str | None
+
+
+class Copying(Writing):
+    """Copying and moving whole resources."""
+
+    def copy(self, source: Path, target: Path, terms: Terms, *, overwrite: bool, is_infinite: bool) -> Written:
+        """COPY (RFC 4918 §9.8), all or nothing: the copy is complete before it appears.
+
+        Args:
+            is_infinite: with the members (Depth: infinity); otherwise a collection is copied alone.
+        Raises:
+            Forbidden: source and target are the same or lie in each other.
+            PreconditionFailed: the target exists and `overwrite` is not set.
+        """
+        self.check_conditions(source, terms)
+        resource = self.look(source)
+        from_root = resource.place.root
+        if from_root is None:
+            raise Forbidden("The collection of all homes cannot be copied")
+        place, root = self.writable(target)
+        self._require_apart(resource.place, place)
+        if not resource.is_collection:
+            return self._copy_file(resource, target, terms, overwrite=overwrite)
+        self._admit_replacement(self.unguarded(target), terms, overwrite=overwrite)
+        staged, copied = self._stage_collection(resource, root, place, is_infinite=is_infinite)
+        try:
+            with self.guarded(target) as (under_guard,):
+                self._admit_replacement(under_guard, terms, overwrite=overwrite)
+                return self._install_collection(under_guard, staged, copied)
+        finally:
+            with contextlib.suppress(Failure):
+                root.storage.take_aside(staged, is_restorable=False).drop()
+
+    def move(self, source: Path, target: Path, terms: Terms, *, overwrite: bool) -> Written:
+        """MOVE (RFC 4918 §9.9): one rename on one file system, a copy and a deletion between two.
+
+        Raises: as `copy`.
+        """
+        self._require_apart(self.writable(source)[0], self.writable(target)[0])
+        try:
+            with self.guarded(source, target) as (origin, goal):
+                self.check(origin, terms)
+                if origin.known is None:
+                    raise NotFound()
+                self.require_removable(origin)
+                self.require_locks(origin, terms, is_removal=True)
+                self._admit_replacement(goal, terms, overwrite=overwrite, leaves=origin)
+                return self._rename(origin, origin.known, goal)
+        except CrossDevice:
+            written = self.copy(source, target, terms, overwrite=overwrite, is_infinite=True)
+            self.delete(source, terms)
+            return written
+
+    def _require_apart(self, source: Place, target: Place) -> None:
+        if source.root is None or target.root is None:
+            raise Forbidden("The collection of all homes belongs to the server")
+        if target.is_mount:
+            raise Forbidden("This collection is a mount of the server; it cannot be replaced")
+        if source.root.id != target.root.id:
+            return
+        shorter = min(len(source.names), len(target.names))
+        if source.names[:shorter] == target.names[:shorter]:
+            raise Forbidden("Source and destination are the same, or one lies in the other")
+
+    def _admit_replacement(
+        self, target: Target, terms: Terms, *, overwrite: bool, leaves: Target | None = None
+    ) -> None:
+        """Check that the destination of a COPY or MOVE may be created or replaced."""
+        if target.known is not None and not overwrite:
+            raise PreconditionFailed("The destination exists, and Overwrite is F")
+        self.require_locks(target, terms, is_removal=target.known is not None)
+        if leaves is not None and leaves.root.id == target.root.id:
+            return  # what moves within a storage root uses no more of its quota
+        size = 0
+        if leaves is not None:
+            with self.tree.database.reading() as connection:
+                size = index.subtree_size(connection, leaves.chain[-1].id)
+        self.room_for(target.root, target.place, size)
+
+    def _copy_file(self, resource: Resource, path: Path, terms: Terms, *, overwrite: bool) -> Written:
+        place, root = self.writable(path)
+        self._admit_replacement(self.unguarded(path), terms, overwrite=overwrite)
+        room = self.room_for(root, place, resource.size)
+        source = self.open(resource.path)
+        staged: Staged | None = None
+        try:
+            if room is not None and source.resource.size > room:
+                raise OverQuota()
+            staged = root.storage.stage(place.names[:-1])
+            sha256 = self._fill(staged, source.fd, source.resource)
+            staged.finish(mtime_ns=resource.modified_ns, sync=self.tree.sync)
+            reached("synced")
+            with self.guarded(path) as (target,):
+                self._admit_replacement(target, terms, overwrite=overwrite)
+                aside: Aside | None = None
+                if target.known is not None and target.known.stat.is_collection:
+                    aside = self._take_aside(target)
+                    target = target._replace(known=None, chain=target.chain[:-1])
+                try:
+                    written = self.install(target, staged, sha256, properties_from=resource.id)
+                except Failure:
+                    if aside is not None:
+                        aside.put_back()
+                    raise
+            if aside is not None:
+                self.tree.discard(aside, is_collection=True)
+                written = Written(written.resource, is_created=False)
+            return written
+        finally:
+            source.close()
+            if staged is not None:
+                staged.discard()
+
+    def _fill(self, staged: Staged, fd: int, resource: Resource) -> str:
+        """Copy a file's bytes; returns their SHA-256, taken again only if the source changed meanwhile."""
+        staged.copy_from(fd, resource.size)
+        if resource.etag is not None and resource.place.root is not None:
+            now = self.tree.scan.peek(resource.place.root, resource.place.names)
+            if now is not None and now.etag == resource.etag and now.row.signature == now.stat:
+                return resource.etag
+        digest = hash_descriptor(staged.fd)
+        assert digest is not None
+        return digest
+
+    def _stage_collection(
+        self, resource: Resource, root: StorageRoot, place: Place, *, is_infinite: bool
+    ) -> tuple[Path, list["_Copied"]]:
+        """Build the copy of a collection among the temporary files."""
+        staged, stat = root.storage.stage_folder(place.names[:-1])
+        copied = [_Copied((), resource, stat, None)]
+        try:
+            left: list[tuple[Path, Resource]] = [((), resource)] if is_infinite else []
+            size = 0
+            while left:
+                below, collection = left.pop()
+                for member in self.members(collection):
+                    if member.place.is_mount:
+                        continue  # a share within the home is not part of it
+                    relative = (*below, member.name)
+                    if member.is_collection:
+                        copied.append(_Copied(relative, member, root.storage.make_folder((*staged, *relative)), None))
+                        left.append((relative, member))
+                        continue
+                    size += member.size
+                    self.room_for(root, place, size)
+                    with contextlib.suppress(NotFound):  # it was deleted meanwhile
+                        copied.append(self._copy_member(member, root, staged, relative))
+            if self.tree.sync:
+                root.storage.sync_all(staged)
+            root.storage.set_mtime(staged, resource.modified_ns)
+        except BaseException:
+            with contextlib.suppress(Failure):
+                root.storage.take_aside(staged, is_restorable=False).drop()
+            raise
+        reached("synced")
+        return staged, copied
+
+    def _copy_member(self, member: Resource, root: StorageRoot, staged: Path, relative: Path) -> "_Copied":
+        source = self.open(member.path)
+        try:
+            stat, fd = root.storage.copy_into((*staged, *relative), source.fd, member.size, member.modified_ns)
+            try:
+                sha256 = member.etag
+                if stat.size != member.size or source.resource.etag != member.etag or sha256 is None:
+                    sha256 = hash_descriptor(fd)
+            finally:
+                os.close(fd)
+            return _Copied(relative, member, stat, sha256)
+        finally:
+            source.close()
+
+    def _install_collection(self, target: Target, staged: Path, copied: list["_Copied"]) -> Written:
+        place, root, known, _ = target
+        parent, at_ns = self.parent_of(target), time.time_ns()
+        size = sum(item.stat.size for item in copied)
+        with self.quota_turn(root, size):
+            aside = None if known is None else self._take_aside(target)
+            try:
+                root.storage.move(staged, root.storage, place.names)
+                born = {item.path: root.storage.born_ns((*place.names, *item.path)) for item in copied}
+                settled = {
+                    item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
+                    for item in copied
+                }
+
+                def work(connection: Connection) -> Row:
+                    self.clear(connection, root, parent, place.names[-1])
+                    ids: dict[Path, int] = {}
+                    for item in copied:
+                        row = index.add(
+                            connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
+                            parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
+                            sha256=item.sha256, born_ns=born[item.path], created_ns=at_ns,
+                            is_settled=settled[item.path],
+                        )  # fmt: skip
+                        ids[item.path] = row.id
+                        if item.source.id is not None:
+                            index.copy_properties(connection, item.source.id, row.id)
+                    index.use(connection, root.id, size)
+                    index.journalise(
+                        connection, root_id=root.id, resource_id=ids[()], parent_id=parent.id, path=place.names,
+                        action="created" if known is None else "modified", is_collection=True, at_ns=at_ns,
+                    )  # fmt: skip
+                    top = index.by_id(connection, ids[()])
+                    assert top is not None
+                    return top
+
+                row = self.tree.database.commit(work)
+            except Failure:
+                if aside is not None:
+                    with contextlib.suppress(Failure):
+                        root.storage.take_aside(place.names, is_restorable=False).drop()
+                    aside.put_back()
+                raise
+        reached("committed")
+        if aside is not None:
+            self.tree.discard(aside, is_collection=True)
+        return Written(self.resource_of(place, row), is_created=known is None)
+
+    def _rename(self, origin: Target, moved: Known, goal: Target) -> Written:
+        """Rename, then give the row its new place; the caller holds both guards and has checked everything."""
+        parent, at_ns = self.parent_of(goal), time.time_ns()
+        row, source, target = moved.row, origin.place.names, goal.place.names
+        is_plain = goal.known is None or not (goal.known.stat.is_collection or moved.stat.is_collection)
+        with self._moved_quota(origin, goal):
+            aside = None if is_plain else self._take_aside(goal)
+            try:
+                stat = origin.root.storage.move(source, goal.root.storage, target)
+            except BaseException:
+                if aside is not None:
+                    aside.put_back()
+                raise
+            is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
+
+            def work(connection: Connection) -> Row:
+                size = index.subtree_size(connection, row.id)
+                self.clear(connection, goal.root, parent, target[-1])
+                self.tree.locks.drop_below(connection, row)
+                index.journalise(
+                    connection, root_id=origin.root.id, resource_id=row.id, parent_id=row.parent_id, path=source,
+                    action="deleted", is_collection=row.is_collection, at_ns=at_ns,
+                )  # fmt: skip
+                index.move(connection, row, root_id=goal.root.id, parent_id=parent.id, name=target[-1])
+                index.see(
+                    connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled
+                )
+                if origin.root.id != goal.root.id:
+                    index.use(connection, origin.root.id, -size)
+                    index.use(connection, goal.root.id, size)
+                index.journalise(
+                    connection, root_id=goal.root.id, resource_id=row.id, parent_id=parent.id, path=target,
+                    action="created", is_collection=row.is_collection, size=row.size, sha256=row.sha256,
+                    moved_from=source if origin.root.id == goal.root.id else None, at_ns=at_ns,
+                )  # fmt: skip
+                now = index.by_id(connection, row.id)
+                assert now is not None
+                return now
+
+            try:
+                now = self.tree.database.commit(work)
+            except Failure:
+                with contextlib.suppress(Failure):
+                    goal.root.storage.move(target, origin.root.storage, source)
+                    if aside is not None:
+                        aside.put_back()
+                raise
+        reached("committed")
+        if aside is not None:
+            self.tree.discard(aside, is_collection=True)
+        return Written(self.resource_of(goal.place, now), is_created=goal.known is None)
+
+    def _moved_quota(self, origin: Target, goal: Target) -> contextlib.AbstractContextManager[None]:
+        if origin.root.id == goal.root.id:
+            return contextlib.nullcontext()
+        with self.tree.database.reading() as connection:
+            size = index.subtree_size(connection, origin.chain[-1].id)
+        return self.quota_turn(goal.root, size)
+
+    def _take_aside(self, target: Target) -> Aside:
+        return target.root.storage.take_aside(target.place.names, is_restorable=True)

@@ -1,0 +1,195 @@
+"""What every change of the tree begins with: where it goes, whether it may, and the guard it is made under."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, TooLarge
+from baludav.tree import index
+from baludav.tree.index import Row
+from baludav.tree.locks import Claim
+from baludav.tree.namespaces import Place
+from baludav.tree.paths import Path
+from baludav.tree.preconditions import ABSENT, State
+from baludav.tree.reading import Reading, Resource, Terms
+from baludav.tree.roots import StorageRoot
+from baludav.tree.scan import Known
+
+
+class Target(NamedTuple):
+    """A place under its guard, as it was found there."""
+
+    place: Place
+    root: StorageRoot
+    known: Known | None
+    chain: list[Row]  # to the resource, or to its parent if there is none
+
+
+class Guarding(Reading):
+    """The checks and guards that all changes of one user share."""
+
+    def writable(self, path: Path) -> tuple[Place, StorageRoot]:
+        """The place of a path that may be written.
+
+        Raises:
+            Forbidden: it may only be read, or it is a mount itself.
+        """
+        place = self.namespace.place(path, to_write=True)
+        if place.root is None:
+            raise Forbidden("This collection belongs to the server")
+        return place, place.root
+
+    def check_size(self, size: int) -> None:
+        if self.tree.max_upload is not None and size > self.tree.max_upload:
+            raise TooLarge(f"This server takes up to {self.tree.max_upload} bytes at once")
+
+    def room_for(self, root: StorageRoot, place: Place, length: int | None) -> int | None:
+        """How many bytes an upload may have under the quota; None without a quota.
+
+        Raises:
+            InsufficientStorage: `length` does not fit.
+        """
+        quota = self.tree.quota_of(root)
+        if quota is None:
+            return None
+        known = self.tree.scan.peek(root, place.names)
+        with self.tree.database.reading() as connection:
+            room = quota - index.used(connection, root.id) + (known.stat.size if known else 0)
+        if (length or 0) > room:
+            raise OverQuota()
+        return room
+
+    @contextlib.contextmanager
+    def guarded(self, *paths: Path) -> Iterator[tuple[Target, ...]]:
+        """Hold the guards of some paths; the index agrees with the disk at each of them."""
+        places = [self.writable(path) for path in paths]
+        for _attempt in range(10):
+            for place, root in places:
+                self.tree.scan.look(root, place.names[:-1])
+                self.tree.scan.look(root, place.names)
+            with self.tree.guards.hold(*((root.id, place.names) for place, root in places)):
+                targets = [self._found(place, root) for place, root in places]
+                if None not in targets:
+                    yield tuple(target for target in targets if target is not None)
+                    return
+        raise Conflict("This resource keeps changing outside the server; try again")
+
+    def unguarded(self, path: Path) -> Target:
+        """The same without a guard, for checks that are made again under one."""
+        place, root = self.writable(path)
+        for _attempt in range(10):
+            self.tree.scan.look(root, place.names[:-1])
+            self.tree.scan.look(root, place.names)
+            target = self._found(place, root)
+            if target is not None:
+                return target
+        raise Conflict("This resource keeps changing outside the server; try again")
+
+    def _found(self, place: Place, root: StorageRoot) -> Target | None:
+        """The place as it is; None if the index does not agree with the disk there."""
+        known = self.tree.scan.peek(root, place.names)
+        if known is None and root.storage.stat(place.names) is not None:
+            return None
+        if known is not None and not known.stat.is_collection and known.row.signature != known.stat:
+            return None
+        with self.tree.database.reading() as connection:
+            chain = index.chain(connection, root.id, place.names)
+        depth = len(place.names) + (1 if known is not None or place.names == () else 0)
+        if len(chain) < depth:
+            parent = root.storage.stat(place.names[:-1])
+            if parent is None or not parent.is_collection:
+                raise Conflict()
+            return None
+        if known is None and not chain[depth - 1].is_collection:
+            raise Conflict()
+        return Target(place, root, known, chain[:depth])
+
+    def parent_of(self, target: Target) -> Row:
+        return target.chain[-1] if target.known is None else target.chain[-2]
+
+    def check_conditions(self, path: Path, terms: Terms) -> None:
+        terms.conditions.check_write(self.state(path))
+        self.check_if(path, terms)
+
+    def check(self, target: Target, terms: Terms) -> None:
+        """Preconditions of a request on one resource (RFC 9110 §13, RFC 4918 §10.4). Takes no guard."""
+        known = target.known
+        state = ABSENT
+        if known is not None:
+            stat = known.stat
+            state = State(True, known.etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, frozenset())
+        terms.conditions.check_write(state)
+        terms.conditions.check_if(lambda tag: self._state_now(target, tag, terms))
+
+    def _state_now(self, target: Target, tag: str | None, terms: Terms) -> State:
+        """What an `If` list is compared with, without taking a guard (one may be held)."""
+        path = target.place.path if tag is None else terms.resolve(tag)
+        if path is None:
+            return ABSENT
+        try:
+            place = self.namespace.place(path)
+        except NotFound:
+            return ABSENT
+        if place.root is None:
+            return ABSENT
+        known = self.tree.scan.peek(place.root, place.names)
+        with self.tree.database.reading() as connection:
+            chain = index.chain(connection, place.root.id, place.names)
+            tokens = frozenset(lock.token for lock in self.tree.locks.covering(connection, chain))
+        if known is None:
+            # An unmapped URL is covered by a depth-infinity lock above it (RFC 4918 §7.4).
+            return State(False, None, None, False, tokens)
+        stat = known.stat
+        return State(True, known.etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, tokens)
+
+    def require_locks(self, target: Target, terms: Terms, *, is_removal: bool = False) -> None:
+        claim = Claim(target.chain, with_parent=is_removal, with_members=is_removal)
+        with self.locked_as_seen(target.place), self.tree.database.reading() as connection:
+            self.tree.locks.require(connection, claim, user_id=self.principal.id, tokens=terms.tokens)
+
+    @contextlib.contextmanager
+    def locked_as_seen(self, place: Place) -> Iterator[None]:
+        """Name the lock root in a failure by the user's own path."""
+        try:
+            yield
+        except Locked as failure:
+            failure.lock_root = self.shown(place, failure.lock_root)
+            raise
+
+    def require_removable(self, target: Target) -> None:
+        if target.place.is_mount:
+            raise Forbidden("This collection is a mount of the server; it can be neither moved nor deleted")
+
+    @contextlib.contextmanager
+    def quota_turn(self, root: StorageRoot, more: int) -> Iterator[None]:
+        """Writers that make a storage root with a quota larger go one at a time, so that none slips past it.
+
+        Raises:
+            OverQuota: `more` bytes do not fit.
+        """
+        quota = self.tree.quota_of(root)
+        if quota is None or more <= 0:
+            yield
+            return
+        with self.tree.guards.hold((-root.id, ())):
+            with self.tree.database.reading() as connection:
+                used = index.used(connection, root.id)
+            if used + more > quota:
+                raise OverQuota()
+            yield
+
+    def clear(self, connection: Connection, root: StorageRoot, parent: Row, name: str) -> Row | None:
+        """Remove what the index still holds under a name that is about to be taken."""
+        row = index.member(connection, parent.id, name)
+        if row is not None:
+            index.use(connection, root.id, -index.subtree_size(connection, row.id))
+            index.remove(connection, row.id)
+        return row
+
+    def resource_of(self, place: Place, row: Row) -> Resource:
+        return Resource(
+            place.path, place, row.id, row.is_collection, row.size, row.sha256, row.mtime_ns, row.created_ns,
+            row.changed,
+        )  # fmt: skip

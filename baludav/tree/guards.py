@@ -1,0 +1,68 @@
+"""Guards: one writer at a time for a path, across threads and processes.
+
+A guard is a set of byte-range locks in one file ("open file description" locks, fcntl(2)): exclusive on the
+byte that stands for the path, shared on those of its ancestors. So a write into a collection and a move of
+that collection wait for each other, while writes to two members do not. The kernel releases the locks of a
+process that dies.
+"""
+
+import contextlib
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path as DiskPath
+
+from baludav.tree.paths import Path
+
+Target = tuple[int, Path]  # id of the storage root, names below it
+
+
+class Guards:
+    """The guard file of one installation; open it after `fork`.
+
+    Args:
+        file: created if missing; it stays empty.
+    """
+
+    def __init__(self, file: DiskPath) -> None:
+        self._file = file
+        self._idle: list[int] = []
+
+    @contextlib.contextmanager
+    def hold(self, *targets: Target) -> Iterator[None]:
+        """Wait until no one else works on the targets or above or below them, and keep it so.
+
+        Guards are not reentrant: whoever holds one must not ask for another.
+        """
+        kinds: dict[int, int] = {}
+        for root, path in targets:
+            for depth in range(len(path)):
+                kinds.setdefault(_offset(root, path[:depth]), fcntl.F_RDLCK)
+        for root, path in targets:
+            kinds[_offset(root, path)] = fcntl.F_WRLCK
+        try:
+            fd = self._idle.pop()
+        except IndexError:
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            for offset in sorted(kinds):  # one order for all, so that no two wait for each other
+                _lock(fd, kinds[offset], offset, 1)
+            yield
+        finally:
+            _lock(fd, fcntl.F_UNLCK, 0, 0)
+            self._idle.append(fd)
+
+    def close(self) -> None:
+        while self._idle:
+            os.close(self._idle.pop())
+
+
+def _offset(root: int, path: Path) -> int:
+    digest = blake2b("\0".join((str(root), *path)).encode("utf-8", "surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") >> 2
+
+
+def _lock(fd: int, kind: int, offset: int, length: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, length, 0))

@@ -1,0 +1,275 @@
+"""Rows of the index: what we know about the bytes.
+
+Functions here take a connection and touch nothing else, so that callers decide what is one transaction. A row
+is right while its signature equals the file's; `baludav.tree.scan` mends those that are not.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from baludav.db.tables import journal, properties, resources, storage_roots
+from baludav.tree.paths import Path
+from baludav.tree.storage import Stat
+
+
+class Row(NamedTuple):
+    """One resource as the index knows it; the columns of `resources`."""
+
+    id: int
+    root_id: int
+    parent_id: int | None
+    name: str
+    is_collection: bool
+    size: int
+    sha256: str | None
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    born_ns: int
+    is_settled: bool
+    created_ns: int
+    changed: int
+
+    @property
+    def signature(self) -> Stat:
+        return Stat(self.is_collection, self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns)
+
+
+_columns = [resources.c[name] for name in Row._fields]
+_top = select(*_columns).where(resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None))
+_member = select(*_columns).where(
+    resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name")
+)
+_members = select(*_columns).where(resources.c.parent_id == bindparam("parent"))
+_by_id = select(*_columns).where(resources.c.id == bindparam("id"))
+
+
+def _below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
+    """Condition: the resource is `start` or lies below it."""
+    tree = select(resources.c.id).where(resources.c.id == start).cte(name, recursive=True)
+    tree = tree.union_all(select(resources.c.id).join(tree, resources.c.parent_id == tree.c.id))
+    return resources.c.id.in_(select(tree.c.id))
+
+
+def _above(start: ColumnElement[int]) -> "ColumnElement[bool]":
+    """Condition: the resource is `start` or one of its ancestors."""
+    line = select(resources.c.id, resources.c.parent_id).where(resources.c.id == start)
+    up = line.cte("up", recursive=True)
+    up = up.union_all(
+        select(resources.c.id, resources.c.parent_id).join(up, resources.c.id == up.c.parent_id)
+    )
+    return resources.c.id.in_(select(up.c.id))
+
+
+_subtree = select(*_columns).where(_below(cast("ColumnElement[int]", bindparam("id")), "below"))
+_subtree_size = select(func.coalesce(func.sum(resources.c.size), literal(0))).where(
+    _below(cast("ColumnElement[int]", bindparam("id")), "below")
+)
+_delete_subtree = delete(resources).where(_below(cast("ColumnElement[int]", bindparam("gone")), "below"))
+_change_root = (
+    update(resources)
+    .where(_below(cast("ColumnElement[int]", bindparam("moved")), "below"))
+    .values(root_id=bindparam("new_root"))
+)
+_touch = (
+    update(resources)
+    .where(_above(cast("ColumnElement[int]", bindparam("start"))))
+    .values(changed=bindparam("number"))
+)
+_move = (
+    update(resources)
+    .where(resources.c.id == bindparam("moved"))
+    .values(parent_id=bindparam("new_parent"), name=bindparam("new_name"))
+)
+_insert = insert(resources)
+_journal = insert(journal)
+_use = (
+    update(storage_roots)
+    .where(storage_roots.c.id == bindparam("root"))
+    .values(used=storage_roots.c.used + bindparam("bytes"))
+)
+_used = select(storage_roots.c.used).where(storage_roots.c.id == bindparam("root"))
+_copy_properties = insert(properties).from_select(
+    ["resource_id", "name", "value"],
+    select(bindparam("to_id", type_=properties.c.resource_id.type), properties.c.name, properties.c.value).where(
+        properties.c.resource_id == bindparam("from_id")
+    ),
+)
+_drop_properties = delete(properties).where(properties.c.resource_id == bindparam("of"))
+
+
+def _row(found: Sequence[object] | None) -> Row | None:
+    return None if found is None else Row._make(found)
+
+
+def top(connection: Connection, root_id: int) -> Row | None:
+    """The row of a storage root's own folder."""
+    return _row(connection.execute(_top, {"root": root_id}).first())
+
+
+def by_id(connection: Connection, resource_id: int) -> Row | None:
+    return _row(connection.execute(_by_id, {"id": resource_id}).first())
+
+
+def chain(connection: Connection, root_id: int, path: Path) -> list[Row]:
+    """Rows from the storage root down to `path`, ending early where the index knows no more."""
+    row = top(connection, root_id)
+    rows = []
+    for name in (*path, None):
+        if row is None:
+            break
+        rows.append(row)
+        if name is not None:
+            row = member(connection, row.id, name)
+    return rows
+
+
+def member(connection: Connection, parent_id: int, name: str) -> Row | None:
+    return _row(connection.execute(_member, {"parent": parent_id, "name": name}).first())
+
+
+def members(connection: Connection, parent_id: int) -> dict[str, Row]:
+    """Rows of a collection's members, by name."""
+    return {row[3]: Row._make(row) for row in connection.execute(_members, {"parent": parent_id})}
+
+
+def subtree(connection: Connection, resource_id: int) -> list[Row]:
+    """The resource and everything below it, parents before members."""
+    return [Row._make(row) for row in connection.execute(_subtree, {"id": resource_id})]
+
+
+def subtree_size(connection: Connection, resource_id: int) -> int:
+    """Bytes of all files at and below a resource."""
+    return int(connection.scalar(_subtree_size, {"id": resource_id}) or 0)
+
+
+def add(
+    connection: Connection,
+    *,
+    root_id: int,
+    parent_id: int | None,
+    name: str,
+    stat: Stat,
+    sha256: str | None = None,
+    born_ns: int = 0,
+    is_settled: bool = False,
+    created_ns: int = 0,
+) -> Row:
+    """Insert a row; the time of creation defaults to what the file system knows."""
+    values = {
+        "root_id": root_id,
+        "parent_id": parent_id,
+        "name": name,
+        "is_collection": stat.is_collection,
+        "size": stat.size,
+        "sha256": sha256,
+        "device": stat.device,
+        "inode": stat.inode,
+        "mtime_ns": stat.mtime_ns,
+        "ctime_ns": stat.ctime_ns,
+        "born_ns": born_ns,
+        "is_settled": is_settled,
+        "created_ns": created_ns or min(born_ns or stat.mtime_ns, stat.mtime_ns),
+        "changed": 0,
+    }
+    key = connection.execute(_insert, values).inserted_primary_key
+    assert key is not None
+    return Row(id=key[0], **values)  # type: ignore[arg-type]  # values hold the columns of Row
+
+
+def change(connection: Connection, resource_id: int, **values: object) -> None:
+    """Update columns of one row."""
+    connection.execute(update(resources).where(resources.c.id == bindparam("which")).values(
+        {name: bindparam(name) for name in values}), {"which": resource_id, **values})  # fmt: skip
+
+
+def see(
+    connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool
+) -> None:
+    """Replace what a row says of the bytes."""
+    change(
+        connection,
+        row.id,
+        is_collection=stat.is_collection,
+        size=stat.size,
+        sha256=sha256,
+        device=stat.device,
+        inode=stat.inode,
+        mtime_ns=stat.mtime_ns,
+        ctime_ns=stat.ctime_ns,
+        born_ns=born_ns,
+        is_settled=is_settled,
+    )
+
+
+def remove(connection: Connection, resource_id: int) -> None:
+    """Delete a resource and all below it, with their properties and locks."""
+    connection.execute(_delete_subtree, {"gone": resource_id})
+
+
+def move(connection: Connection, row: Row, *, root_id: int, parent_id: int, name: str) -> None:
+    """Give a resource, and so all below it, another place."""
+    connection.execute(_move, {"moved": row.id, "new_parent": parent_id, "new_name": name})
+    if root_id != row.root_id:
+        connection.execute(_change_root, {"moved": row.id, "new_root": root_id})
+
+
+def journalise(
+    connection: Connection,
+    *,
+    root_id: int,
+    resource_id: int,
+    parent_id: int | None,
+    path: Path,
+    action: str,
+    is_collection: bool,
+    at_ns: int,
+    size: int = 0,
+    sha256: str | None = None,
+    moved_from: Path | None = None,
+) -> int:
+    """Write one change into the journal and its number into every collection above it.
+
+    The number is the row id: SQLite hands it out inside the one write transaction, so no reader can see a
+    number before all smaller ones. Another database needs a row lock here.
+    """
+    number = connection.execute(
+        _journal,
+        {
+            "root_id": root_id,
+            "resource_id": resource_id,
+            "path": "/".join(path),
+            "action": action,
+            "is_collection": is_collection,
+            "size": size,
+            "sha256": sha256,
+            "moved_from": None if moved_from is None else "/".join(moved_from),
+            "at_ns": at_ns,
+        },
+    ).inserted_primary_key
+    assert number is not None
+    start = parent_id if action == "deleted" else resource_id
+    if start is not None:
+        connection.execute(_touch, {"start": start, "number": number[0]})
+    return int(number[0])
+
+
+def use(connection: Connection, root_id: int, size: int) -> None:
+    """Count `size` more (or fewer) bytes as stored in a storage root."""
+    if size:
+        connection.execute(_use, {"root": root_id, "bytes": size})
+
+
+def used(connection: Connection, root_id: int) -> int:
+    """Bytes stored in a storage root."""
+    return int(connection.scalar(_used, {"root": root_id}) or 0)
+
+
+def copy_properties(connection: Connection, from_id: int, to_id: int) -> None:
+    """Give a resource the dead properties of another, and only those."""
+    connection.execute(_drop_properties, {"of": to_id})
+    connection.execute(_copy_properties, {"from_id": from_id, "to_id": to_id})

@@ -1,0 +1,62 @@
+"""Dead properties (RFC 4918 §4): what clients store with a resource and the server only keeps.
+
+They hang on the resource's id, so they follow every rename. Names are in Clark notation (`{namespace}name`);
+values are serialised elements, which this room does not look into.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+
+from baludav.db.tables import properties
+from baludav.errors import InsufficientStorage
+
+MAX_VALUE = 64 * 1024  # bytes of one serialised property
+MAX_PER_RESOURCE = 200
+
+_of_one = select(properties.c.name, properties.c.value).where(properties.c.resource_id == bindparam("of"))
+_of_many = select(properties.c.resource_id, properties.c.name, properties.c.value).where(
+    properties.c.resource_id.in_(bindparam("ids", expanding=True))
+)
+_count = select(func.count()).select_from(properties).where(properties.c.resource_id == bindparam("of"))
+_any = select(properties.c.resource_id).limit(1)
+_remove = delete(properties).where(
+    properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which")
+)
+_insert = properties.insert()
+_AT_ONCE = 500
+
+
+def read(connection: Connection, resource_id: int) -> dict[str, bytes]:
+    """All dead properties of one resource."""
+    return dict(connection.execute(_of_one, {"of": resource_id}).tuples().all())
+
+
+def read_many(connection: Connection, resource_ids: Iterable[int]) -> dict[int, dict[str, bytes]]:
+    """Dead properties of many resources; those without any are missing from the answer."""
+    found: dict[int, dict[str, bytes]] = defaultdict(dict)
+    if connection.scalar(_any) is None:
+        return found
+    ids = list(resource_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        for of, name, value in connection.execute(_of_many, {"ids": ids[start : start + _AT_ONCE]}):
+            found[of][name] = value
+    return found
+
+
+def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes | None]) -> None:
+    """Set or (None) remove dead properties.
+
+    Raises:
+        InsufficientStorage: a value, or their number, is beyond what is kept (RFC 4918 §9.2.1).
+    """
+    for name, value in changes.items():
+        connection.execute(_remove, {"of": resource_id, "which": name})
+        if value is None:
+            continue
+        if len(value) > MAX_VALUE or len(name) > 1024:
+            raise InsufficientStorage(f"A property may hold {MAX_VALUE} bytes at most")
+        connection.execute(_insert, {"resource_id": resource_id, "name": name, "value": value})
+    if (connection.scalar(_count, {"of": resource_id}) or 0) > MAX_PER_RESOURCE:
+        raise InsufficientStorage(f"A resource may have {MAX_PER_RESOURCE} dead properties at most")

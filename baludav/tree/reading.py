@@ -1,0 +1,228 @@
+"""What a user can see: resources, their members, their bytes, properties, locks and quota."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from baludav.accounts.accounts import Principal
+from baludav.errors import NotFound
+from baludav.tree import index, properties
+from baludav.tree.locks import Lock, path_of
+from baludav.tree.namespaces import Namespace, Place
+from baludav.tree.paths import Path
+from baludav.tree.preconditions import ABSENT, Conditions, State
+from baludav.tree.scan import Known
+from baludav.tree.storage import Stat
+
+if TYPE_CHECKING:
+    from baludav.tree.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as a user sees it.
+
+    Attributes:
+        path: in the user's namespace.
+        id: stays through rename, move and content change; None for the collection of all homes.
+        etag: bare entity-tag, SHA-256 in lower-case hex; None for a collection, or for bytes so many that the
+            request's time was not enough to hash them (it continues in the background).
+        size: bytes.
+        changed: number of the last change at or below it.
+    """
+
+    path: Path
+    place: Place
+    id: int | None
+    is_collection: bool
+    size: int
+    etag: str | None
+    modified_ns: int
+    created_ns: int
+    changed: int
+
+    @property
+    def name(self) -> str:
+        return self.path[-1] if self.path else ""
+
+    @property
+    def modified(self) -> int:
+        """Whole seconds since the epoch, as HTTP dates have it; never negative."""
+        return max(0, self.modified_ns // 1_000_000_000)
+
+
+class OpenFile:
+    """A file open for reading. The bytes cannot change under it: writes replace files, they never edit them.
+
+    Attributes:
+        fd: closed by `close`.
+    """
+
+    def __init__(self, fd: int, resource: Resource) -> None:
+        self.fd = fd
+        self.resource = resource
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The conditions of one request.
+
+    Attributes:
+        resolve: the path that a resource tag of an `If` header means; None if it is none of this server's.
+    """
+
+    conditions: Conditions
+    resolve: Callable[[str], Path | None]
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        return self.conditions.tokens
+
+
+NO_TERMS = Terms(Conditions.parse({}), lambda tag: None)
+
+
+class Reading:
+    """The reading half of one user's door to the tree."""
+
+    def __init__(self, tree: "Tree", principal: Principal) -> None:
+        self.tree = tree
+        self.principal = principal
+        self.namespace = Namespace(principal, tree.roots, tree.config.settings)
+
+    def look(self, path: Path) -> Resource:
+        """The resource at `path`.
+
+        Raises:
+            NotFound: nothing there that this user may see.
+            Unavailable: the disk behind it is not mounted.
+        """
+        place = self.namespace.place(path)
+        if place.root is None:
+            return _virtual(place)
+        known = self.tree.scan.look(place.root, place.names)
+        if known is None:
+            raise NotFound()
+        return _resource(place, known)
+
+    def members(self, resource: Resource) -> list[Resource]:
+        """The members of a collection, in the order of their names."""
+        found: dict[str, Resource] = {}
+        root = resource.place.root
+        if root is not None:
+            known = self.tree.scan.look(root, resource.place.names)
+            if known is None:
+                raise NotFound()
+            for name, member in self.tree.scan.members(root, resource.place.names, known.row):
+                found[name] = _resource(resource.place.below(name), member)
+        for place in self.namespace.mounts(resource.path):
+            found.pop(place.path[-1], None)
+            if place.root is None:
+                found[place.path[-1]] = _virtual(place)
+            elif (top := self.tree.scan.look(place.root, ())) is not None:
+                found[place.path[-1]] = _resource(place, top)
+        return [found[name] for name in sorted(found)]
+
+    def open(self, path: Path) -> OpenFile:
+        """Open the bytes of a resource; its entity-tag is that of just these bytes.
+
+        Raises:
+            NotFound: nothing there, or a collection.
+        """
+        place = self.namespace.place(path)
+        if place.root is None:
+            raise NotFound()
+        known = None
+        for _attempt in range(5):
+            known = self.tree.scan.look(place.root, place.names)
+            if known is None or known.stat.is_collection:
+                raise NotFound()
+            fd = place.root.storage.open(place.names)
+            if Stat.of(os.fstat(fd)) == known.stat:
+                return OpenFile(fd, _resource(place, known))
+            os.close(fd)  # replaced between the look and the opening: look again
+        # Something outside keeps writing to it: serve the bytes without a claim about them.
+        assert known is not None
+        fd = place.root.storage.open(place.names)
+        resource = _resource(place, Known(known.row._replace(sha256=None), Stat.of(os.fstat(fd)) or known.stat))
+        return OpenFile(fd, resource)
+
+    def quota(self, resource: Resource) -> tuple[int, int] | None:
+        """Bytes used and bytes available where a collection lies (RFC 4331); None if on no disk."""
+        root = resource.place.root
+        if root is None:
+            return None
+        with self.tree.database.reading() as connection:
+            used = index.used(connection, root.id)
+        free = root.storage.free(resource.place.names if resource.is_collection else resource.place.names[:-1])
+        limit = self.tree.quota_of(root)
+        return used, free if limit is None else max(0, min(free, limit - used))
+
+    def properties(self, resource: Resource) -> dict[str, bytes]:
+        """Dead properties, serialised, by name in Clark notation."""
+        if resource.id is None:
+            return {}
+        with self.tree.database.reading() as connection:
+            return properties.read(connection, resource.id)
+
+    def properties_of(self, resources: list[Resource]) -> dict[int, dict[str, bytes]]:
+        """The same for many resources, by resource id; those without any are missing."""
+        with self.tree.database.reading() as connection:
+            return properties.read_many(connection, (r.id for r in resources if r.id is not None))
+
+    def locks_on(self, resource: Resource) -> list[tuple[Lock, Path]]:
+        """Locks that cover a resource, each with the path of its lock root."""
+        root = resource.place.root
+        if root is None:
+            return []
+        with self.tree.database.reading() as connection:
+            if not self.tree.locks.all_live(connection, root.id):
+                return []
+            chain = index.chain(connection, root.id, resource.place.names)
+            if len(chain) != len(resource.place.names) + 1:
+                return []
+            found = self.tree.locks.covering(connection, chain)
+            return [(lock, self.shown(resource.place, path_of(connection, lock.resource_id))) for lock in found]
+
+    def shown(self, near: Place, names: Path) -> Path:
+        """The user's path of names below a storage root, as seen from a place in the same root."""
+        assert near.root is not None
+        base = near.path[: len(near.path) - len(near.names)]
+        return (*base, *names)
+
+    def state(self, path: Path | None) -> State:
+        """What the preconditions of a request are compared with; what the user may not see is absent."""
+        if path is None:
+            return ABSENT
+        try:
+            resource = self.look(path)
+        except NotFound:
+            return ABSENT
+        tokens = frozenset(lock.token for lock, _ in self.locks_on(resource))
+        return State(True, resource.etag, resource.modified, resource.is_collection, tokens)
+
+    def check_if(self, path: Path, terms: Terms) -> None:
+        """Evaluate the `If` header (RFC 4918 §10.4) of a request on `path`.
+
+        Raises:
+            PreconditionFailed: no list of it holds.
+        """
+        terms.conditions.check_if(lambda tag: self.state(path if tag is None else terms.resolve(tag)))
+
+
+def _resource(place: Place, known: Known) -> Resource:
+    row, stat = known
+    return Resource(
+        place.path, place, row.id, stat.is_collection, stat.size, row.sha256, stat.mtime_ns, row.created_ns,
+        row.changed,
+    )  # fmt: skip
+
+
+def _virtual(place: Place) -> Resource:
+    return Resource(place.path, place, None, True, 0, None, 0, 0, 0)

@@ -1,0 +1,148 @@
+"""Storage roots: the folders that hold the homes and the shares, and how each is known again."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from pathlib import Path as DiskPath
+
+from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy.exc import IntegrityError
+
+from baludav.config import Config
+from baludav.db.engine import Database
+from baludav.db.tables import storage_roots
+from baludav.errors import Failure, NotFound, Unavailable
+from baludav.tree import index
+from baludav.tree.storage import LocalStorage, Stat
+
+log = logging.getLogger(__name__)
+
+_all = select(storage_roots.c.id, storage_roots.c.kind, storage_roots.c.name, storage_roots.c.marker)
+_one = _all.where(storage_roots.c.kind == bindparam("kind"), storage_roots.c.name == bindparam("name"))
+
+
+@dataclass(frozen=True, eq=False)
+class StorageRoot:
+    """One home or share.
+
+    Attributes:
+        kind: `home` or `share`.
+        name: of the user or of the share.
+        top_id: resource id of its own folder.
+    """
+
+    id: int
+    kind: str
+    name: str
+    storage: LocalStorage
+    top_id: int
+
+
+class StorageRoots:
+    """All storage roots of one installation, opened when first asked for."""
+
+    def __init__(self, config: Config, database: Database) -> None:
+        self._database = database
+        self._homes = config.folder / "files"
+        self._shares = {name: DiskPath(share.folder).expanduser() for name, share in config.settings.shares.items()}
+        self._base = config.file.resolve().parent if config.file else DiskPath.cwd()
+        self._sync = config.settings.durability == "safe"
+        self._open: dict[tuple[str, str], StorageRoot] = {}
+
+    def home(self, user: str) -> StorageRoot:
+        """The home of a user.
+
+        Raises:
+            NotFound: there is no such home.
+        """
+        return self._get("home", user)
+
+    def share(self, name: str) -> StorageRoot:
+        """A share of the configuration; made known when first used."""
+        return self._get("share", name)
+
+    def everything(self) -> list[StorageRoot]:
+        """Every storage root that the index knows and the configuration still names."""
+        with self._database.reading() as connection:
+            found = [(row.kind, row.name) for row in connection.execute(_all)]
+        known = [key for key in found if key[0] == "home" or key[1] in self._shares]
+        for name in self._shares:
+            if ("share", name) not in known:
+                known.append(("share", name))
+        found_roots = []
+        for key in known:
+            try:
+                found_roots.append(self._get(*key))
+            except Failure as failure:
+                log.error("%s %s: %s", *key, failure)
+        return found_roots
+
+    def home_names(self) -> list[str]:
+        """Names of the users who have a home."""
+        with self._database.reading() as connection:
+            return sorted(row.name for row in connection.execute(_all) if row.kind == "home")
+
+    def create(self, kind: str, name: str) -> StorageRoot:
+        """Make a storage root known: mark its folder and give it a place in the index. Safe to repeat."""
+        with self._database.reading() as connection:
+            found = connection.execute(_one, {"kind": kind, "name": name}).first()
+        if found is not None:
+            return self._get(kind, name)
+        folder = self._folder(kind, name)
+        # A folder that carries a marker already keeps it: another worker, or an index that was lost.
+        marker = LocalStorage.marker_in(folder) or secrets.token_hex(16)
+        storage = LocalStorage(folder, marker, sync=self._sync)
+        if LocalStorage.marker_in(folder) is None:
+            storage.mark()
+
+        def work(connection: Connection) -> None:
+            values = {"kind": kind, "name": name, "marker": marker, "used": 0}
+            key = connection.execute(storage_roots.insert(), values).inserted_primary_key
+            assert key is not None
+            top = storage.stat(()) or Stat(True, 0, 0, 0, 0, 0)
+            index.add(connection, root_id=key[0], parent_id=None, name="", stat=top, born_ns=storage.born_ns(()))
+
+        try:
+            self._database.commit(work)
+        except IntegrityError:
+            pass  # another process was first
+        finally:
+            storage.close()
+        return self._get(kind, name)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Drop a storage root from the index; its files stay."""
+        self._open.pop((kind, name), None)
+        self._database.commit(
+            lambda connection: connection.execute(
+                delete(storage_roots).where(storage_roots.c.kind == kind, storage_roots.c.name == name)
+            )
+        )
+
+    def folder(self, root: StorageRoot) -> DiskPath:
+        return self._folder(root.kind, root.name)
+
+    def close(self) -> None:
+        for root in self._open.values():
+            root.storage.close()
+
+    def _folder(self, kind: str, name: str) -> DiskPath:
+        if kind == "home":
+            return self._homes / name
+        return self._base / self._shares[name]
+
+    def _get(self, kind: str, name: str) -> StorageRoot:
+        root = self._open.get((kind, name))
+        if root is not None:
+            return root
+        with self._database.reading() as connection:
+            found = connection.execute(_one, {"kind": kind, "name": name}).first()
+            top = index.top(connection, found.id) if found else None
+        if found is None or top is None:
+            if kind == "home":
+                raise NotFound()
+            if not self._folder(kind, name).is_dir():
+                raise Unavailable("This storage is not mounted; ask who runs the server")
+            return self.create(kind, name)
+        storage = LocalStorage(self._folder(kind, name), found.marker, sync=self._sync)
+        return self._open.setdefault((kind, name), StorageRoot(found.id, kind, name, storage, top.id))

@@ -1,0 +1,113 @@
+"""The one door to files, for one process: opens what the rooms of the tree share."""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+
+from baludav.accounts.accounts import Accounts, Principal
+from baludav.config import Config, parse_size
+from baludav.db.engine import Database
+from baludav.errors import Failure
+from baludav.tree.copying import Copying
+from baludav.tree.guards import Guards
+from baludav.tree.locking import Locking
+from baludav.tree.locks import Locks
+from baludav.tree.roots import StorageRoot, StorageRoots
+from baludav.tree.scan import Scan, refresh
+from baludav.tree.storage import Aside
+
+log = logging.getLogger(__name__)
+
+
+class UserTree(Copying, Locking):
+    """One user's door to the tree."""
+
+
+class Tree:
+    """Everything below the faces. Open it after `fork`, and close it.
+
+    Attributes:
+        sync: bring every write to the disk before acknowledging it (`durability: safe`).
+    """
+
+    def __init__(self, config: Config, database: Database, accounts: Accounts) -> None:
+        self.config = config
+        self.database = database
+        self.guards = Guards(config.folder / "guards")
+        self.roots = StorageRoots(config, database)
+        self.scan = Scan(database, self.guards)
+        self.locks = Locks()
+        self.sync = config.settings.durability == "safe"
+        self.max_upload = parse_size(config.settings.max_upload)
+        self._accounts = accounts
+        self._default_quota = parse_size(config.settings.default_quota)
+
+    def of(self, principal: Principal) -> UserTree:
+        """The tree as one user sees it."""
+        return UserTree(self, principal)
+
+    def create_home(self, name: str) -> None:
+        """Make the home of a new user."""
+        self.roots.create("home", name)
+
+    def delete_home(self, name: str, *, files: bool) -> None:
+        """Forget a user's home; with `files`, remove what it holds."""
+        folder = self.config.folder / "files" / name
+        self.roots.forget("home", name)
+        if files and folder.is_dir():
+            import shutil
+
+            shutil.rmtree(folder)
+
+    def quota_of(self, root: StorageRoot) -> int | None:
+        """How many bytes a storage root may hold; None without a limit. Shares have none."""
+        if root.kind != "home":
+            return None
+        quota = self._accounts.quota(root.name)
+        return self._default_quota if quota is None else quota
+
+    def discard(self, aside: Aside, *, is_collection: bool) -> None:
+        """Remove what a request has taken out of the tree; a collection may be large, so nobody waits for it."""
+        if not is_collection:
+            aside.drop()
+            return
+        thread = threading.Thread(target=aside.drop, name="removing", daemon=True)
+        thread.start()
+
+    def prepare(self) -> None:
+        """Clean up after a crash; called once at start, while no request runs."""
+        for root in self.roots.everything():
+            try:
+                left = root.storage.sweep(older_than_ns=time.time_ns())
+            except Failure as failure:
+                log.error("%s %s: %s", root.kind, root.name, failure)
+                continue
+            if left:
+                log.info("%s %s: cleaned up %d interrupted writes", root.kind, root.name, left)
+
+    def catch_up(self) -> None:
+        """Bring the index up to date in the background, in one process of all that call it."""
+        fd = os.open(self.config.folder / "scanning", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return
+        threading.Thread(target=self._catch_up, args=(fd,), name="catching up", daemon=True).start()
+
+    def _catch_up(self, fd: int) -> None:
+        try:
+            for root in self.roots.everything():
+                try:
+                    count = sum(refresh(self, root))
+                    log.info("%s %s: %d files in the index", root.kind, root.name, count)
+                except Failure as failure:
+                    log.error("%s %s: %s", root.kind, root.name, failure)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        self.guards.close()
+        self.roots.close()

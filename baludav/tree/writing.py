@@ -1,0 +1,270 @@
+"""What a user can change, each change in the same order whoever asks:
+
+1. find the place, check permission, locks, conditions and quota;
+2. bring the new bytes into a temporary file on the same file system, hashing them on the way;
+3. under the path's guard check everything *again*, and put the bytes in place with one rename;
+4. write index row, journal row, ancestors' numbers and quota use in one transaction; only then answer.
+
+A crash before the rename leaves the old bytes and row; after it, the new bytes with a stale signature, which
+the next look mends.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from baludav.errors import BadRequest, Failure, MethodNotAllowed, NotFound, OverQuota
+from baludav.tree import index, properties
+from baludav.tree.guarding import Guarding, Target
+from baludav.tree.index import Row
+from baludav.tree.paths import Path
+from baludav.tree.reading import Resource, Terms
+from baludav.tree.roots import StorageRoot
+from baludav.tree.steps import reached
+from baludav.tree.storage import Staged
+
+
+@dataclass(frozen=True)
+class Written:
+    """The outcome of a write: the resource as it is now, and whether it is new."""
+
+    resource: Resource
+    is_created: bool
+
+
+class Upload:
+    """New bytes on their way to one path; use it as a context manager, which discards what was not committed."""
+
+    def __init__(self, user: "Writing", path: Path, terms: Terms, length: int | None) -> None:
+        self._user = user
+        self._path = path
+        self._terms = terms
+        self._length = length
+        place, root = user.writable(path)
+        self._room = user.room_for(root, place, length)
+        self._staged: Staged = root.storage.stage(place.names[:-1])
+        self._root = root
+        self._sha256 = hashlib.sha256()
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._staged.discard()
+
+    @property
+    def size(self) -> int:
+        """Bytes received so far."""
+        return self._staged.size
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes.
+
+        Raises:
+            InsufficientStorage: quota or disk is full.
+            TooLarge: more than the server accepts.
+        """
+        self._user.check_size(self._staged.size + len(data))
+        if self._room is not None and self._staged.size + len(data) > self._room:
+            raise OverQuota()
+        self._sha256.update(data)
+        self._staged.write(data)
+
+    def commit(self, *, modified_ns: int | None = None, sha256: str | None = None) -> Written:
+        """Make the bytes the resource's, all or nothing.
+
+        Args:
+            modified_ns: modification time, by default now.
+            sha256: what the client says the bytes hash to, lower-case hex.
+        Raises:
+            BadRequest: length or digest differ from what was announced; nothing was changed.
+            PreconditionFailed, Locked, InsufficientStorage, Conflict: as for any write.
+        """
+        if self._length is not None and self._length != self._staged.size:
+            raise BadRequest(f"{self._length} bytes were announced, {self._staged.size} came")
+        digest = self._sha256.hexdigest()
+        if sha256 is not None and sha256 != digest:
+            raise BadRequest("The bytes received do not have the digest that was announced")
+        reached("received")
+        self._staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
+        reached("synced")
+        with self._user.guarded(self._path) as (target,):
+            self._user.admit(target, self._terms)
+            return self._user.install(target, self._staged, digest)
+
+
+class Writing(Guarding):
+    """Writing bytes, making collections, deleting, and what else changes one resource."""
+
+    def open_write(self, path: Path, terms: Terms, *, length: int | None = None) -> Upload:
+        """Begin to replace or create the bytes of one resource.
+
+        Everything that can fail is checked here, before the client sends its bytes, and again at commit.
+
+        Args:
+            length: announced size in bytes, None if unknown.
+        Raises:
+            Conflict: the parent is no collection (RFC 4918 §9.7.1).
+            MethodNotAllowed: `path` is a collection (§9.7.2).
+            PreconditionFailed, Locked, Forbidden, InsufficientStorage.
+        """
+        if length is not None:
+            self.check_size(length)
+        self.admit(self.unguarded(path), terms)
+        return Upload(self, path, terms, length)
+
+    def admit(self, target: Target, terms: Terms) -> None:
+        """Check that a file may be written here: kind, conditions, locks."""
+        self.check(target, terms)
+        if target.known is not None and target.known.stat.is_collection:
+            raise MethodNotAllowed("A collection has no bytes of its own")
+        self.require_locks(target, terms)
+
+    def install(
+        self, target: Target, staged: Staged, sha256: str, *, properties_from: int | None = None,
+        with_lock: Callable[[Connection, Row], None] | None = None,
+    ) -> Written:  # fmt: skip
+        """Put finished bytes in place and commit; the caller holds the guard and has checked everything."""
+        place, root, known, _ = target
+        name, at_ns = place.names[-1], time.time_ns()
+        old_size = known.stat.size if known else 0
+        with self.quota_turn(root, staged.size - old_size):
+            reached("admitted")
+            parent = self.parent_of(target)
+            stat = root.storage.put(staged, place.names)
+            born_ns = root.storage.born_ns(place.names)
+            is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
+
+            def work(connection: Connection) -> Row:
+                row = index.member(connection, parent.id, name)
+                if row is not None and row.is_collection:
+                    index.remove(connection, row.id)
+                    row = None
+                action, old = "modified", row.size if row else 0
+                if row is None:
+                    action = "created"
+                    row = index.add(
+                        connection, root_id=root.id, parent_id=parent.id, name=name, stat=stat,
+                        sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=at_ns,
+                    )  # fmt: skip
+                else:
+                    index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled)
+                if properties_from is not None:
+                    index.copy_properties(connection, properties_from, row.id)
+                if with_lock is not None:
+                    with_lock(connection, row)
+                index.use(connection, root.id, stat.size - old)
+                number = index.journalise(
+                    connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=place.names,
+                    action=action, is_collection=False, size=stat.size, sha256=sha256, at_ns=at_ns,
+                )  # fmt: skip
+                return row._replace(
+                    sha256=sha256, born_ns=born_ns, is_settled=is_settled, changed=number, size=stat.size,
+                    device=stat.device, inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,
+                )  # fmt: skip
+
+            row = self.tree.database.commit(work)
+        reached("committed")
+        self.tree.scan.trust(root, place.names, row)
+        return Written(self.resource_of(place, row), is_created=known is None)
+
+    def make_collection(
+        self, path: Path, terms: Terms, dead: Mapping[str, bytes | None] | None = None
+    ) -> Written:
+        """MKCOL (RFC 4918 §9.3), with dead properties to begin with (RFC 5689).
+
+        Raises:
+            MethodNotAllowed: something is there already.
+            Conflict: the parent is no collection.
+        """
+        with self.guarded(path) as (target,):
+            place, root, known, _ = target
+            self.check(target, terms)
+            if known is not None:
+                raise MethodNotAllowed("Something is at this path already")
+            self.require_locks(target, terms)
+            parent = self.parent_of(target)
+            stat = root.storage.make_folder(place.names)
+            born_ns = root.storage.born_ns(place.names)
+            at_ns = time.time_ns()
+
+            def work(connection: Connection) -> Row:
+                self.clear(connection, root, parent, place.names[-1])
+                row = index.add(
+                    connection, root_id=root.id, parent_id=parent.id, name=place.names[-1], stat=stat,
+                    born_ns=born_ns, created_ns=at_ns,
+                )  # fmt: skip
+                properties.write(connection, row.id, dead or {})
+                index.journalise(
+                    connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=place.names,
+                    action="created", is_collection=True, at_ns=at_ns,
+                )  # fmt: skip
+                return row
+
+            try:
+                row = self.tree.database.commit(work)
+            except Failure:
+                root.storage.take_aside(place.names, is_restorable=False).drop()
+                raise
+            return Written(self.resource_of(place, row), is_created=True)
+
+    def delete(self, path: Path, terms: Terms) -> None:
+        """DELETE (RFC 4918 §9.6), all or nothing.
+
+        Raises:
+            Locked: a lock is in the way, possibly on a member.
+        """
+        with self.guarded(path) as (target,):
+            place, root, known, chain = target
+            self.check(target, terms)
+            if known is None:
+                raise NotFound()
+            self.require_removable(target)
+            self.require_locks(target, terms, is_removal=True)
+            aside = root.storage.take_aside(place.names, is_restorable=False)
+            try:
+                self.tree.database.commit(lambda connection: self._unindex(connection, root, chain, place.names))
+            except Failure:
+                aside.put_back()
+                raise
+            reached("committed")
+        self.tree.discard(aside, is_collection=known.stat.is_collection)
+
+    def patch(
+        self, path: Path, terms: Terms, dead: Mapping[str, bytes | None], *, modified_ns: int | None = None,
+        created_ns: int | None = None,
+    ) -> Resource:  # fmt: skip
+        """Set (or, with None, remove) dead properties and set times, all or nothing (RFC 4918 §9.2)."""
+        with self.guarded(path) as (target,):
+            place, root, known, _ = target
+            self.check(target, terms)
+            if known is None:
+                raise NotFound()
+            self.require_locks(target, terms)
+            row, stat = known
+            if modified_ns is not None:
+                stat = root.storage.set_mtime(place.names, modified_ns)
+
+            def work(connection: Connection) -> None:
+                properties.write(connection, row.id, dead)
+                if created_ns is not None:
+                    index.change(connection, row.id, created_ns=created_ns)
+                if stat != known.stat:
+                    index.see(
+                        connection, row, stat, sha256=row.sha256, born_ns=row.born_ns,
+                        is_settled=row.is_settled and self.tree.scan.is_settled(root, place.names, stat, 0),
+                    )  # fmt: skip
+
+            self.tree.database.commit(work)
+        return self.look(path)
+
+    def _unindex(self, connection: Connection, root: StorageRoot, chain: list[Row], names: Path) -> None:
+        row, parent = chain[-1], chain[-2]
+        self.clear(connection, root, parent, row.name)
+        index.journalise(
+            connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=names, action="deleted",
+            is_collection=row.is_collection, at_ns=time.time_ns(),
+        )  # fmt: skip
