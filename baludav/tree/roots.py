@@ -13,7 +13,8 @@ from baludav.db.engine import Database
 from baludav.db.tables import storage_roots
 from baludav.errors import Failure, NotFound, Unavailable
 from baludav.tree import index
-from baludav.tree.storage import LocalStorage, Stat
+from baludav.tree.local import LocalStorage
+from baludav.tree.storage import Stat, Storage
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class StorageRoot:
     id: int
     kind: str
     name: str
-    storage: LocalStorage
+    storage: Storage
     top_id: int
 
 

@@ -1,0 +1,609 @@
+"""A folder of plain files on a mounted file system: the storage of homes and shares.
+
+Paths here are names below the folder, as they are spelled on the disk. Nothing outside the folder can be
+reached and no symbolic link is followed: every path is opened by one confined system call. Only regular files
+and folders exist; links, sockets and devices are not there. The reserved folder `.baludav` at the top (and at
+the top of each file system mounted below) holds the marker, temporary files and what is on its way out.
+
+OS errors leave this room as failures of `baludav.errors`.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import secrets
+import stat as modes
+from collections.abc import Iterator
+from pathlib import Path as DiskPath
+
+from baludav import errors
+from baludav.tree import kernel
+from baludav.tree.paths import RESERVED, Path, is_visible
+from baludav.tree.steps import reached
+from baludav.tree.storage import CrossDevice, Staged, Stat, Storage
+
+log = logging.getLogger(__name__)
+
+_MARKER = "root"
+_TEMPORARY = "tmp"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY
+_GRANULARITY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
+_COARSE_GRANULARITY_NS = 2_000_000_000  # FAT and some network file systems
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """OS errors as failures; the path of the disk stays out of the message."""
+    try:
+        yield
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: OSError) -> errors.Failure:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EXDEV:
+            return errors.NotFound()
+        case errno.ENOSPC | errno.EFBIG:
+            return errors.DiskFull()
+        case errno.EDQUOT:
+            return errors.OverQuota()
+        case errno.ENAMETOOLONG:
+            return errors.PathTooLong()
+        case errno.EACCES | errno.EPERM:
+            return errors.Forbidden("The server may not do this with the file on its disk")
+        case errno.EROFS:
+            return errors.Forbidden("The disk is mounted read-only")
+        case errno.EEXIST | errno.ENOTEMPTY | errno.EISDIR:
+            return errors.Conflict("Something else has appeared at this path; try again")
+        case _:
+            log.error("storage failed: %s", error)
+            return errors.Unavailable("The disk failed; nothing was changed")
+
+
+class TemporaryFile:
+    """A temporary file on the file system of its destination, invisible to everyone."""
+
+    def __init__(self, folder_fd: int, name: str, fd: int) -> None:
+        self.folder_fd = folder_fd
+        self.name = name
+        self.fd = fd
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        with translated():
+            kernel.write_all(self.fd, data, self.size)
+        self.size += len(data)
+
+    def copy_from(self, fd: int, size: int) -> None:
+        """Take all bytes of an open file."""
+        with translated():
+            kernel.copy_bytes(fd, self.fd, size)
+            self.size = os.fstat(self.fd).st_size
+
+    def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
+        """Set the time and bring the bytes to the disk."""
+        with translated():
+            if mtime_ns is not None:
+                os.utime(self.fd, ns=(mtime_ns, mtime_ns))
+            if sync:
+                os.fsync(self.fd)
+
+    def discard(self) -> None:
+        """Remove what was not put in place; harmless afterwards."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.name, dir_fd=self.folder_fd)
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.close(self.folder_fd)
+            self.fd = self.folder_fd = -1
+
+
+class TakenAside:
+    """A file or folder taken out of the tree, which can still be put back."""
+
+    def __init__(self, storage: "LocalStorage", path: Path, place: Path, name: str) -> None:
+        self._storage = storage
+        self._path = path
+        self._place = place
+        self._name = name
+
+    def put_back(self) -> None:
+        self._storage._put_back(self._path, self._place, self._name)
+
+    def drop(self) -> None:
+        """Remove it for good; what cannot be removed now is removed at the next start."""
+        with contextlib.suppress(OSError, errors.Failure), self._storage._opened(self._place, _FOLDER_FLAGS) as fd:
+            if fd is not None:
+                _remove_aside(self._name, fd)
+
+
+class LocalStorage:
+    """A storage root on a local or mounted file system.
+
+    Args:
+        folder: absolute path on the machine.
+        marker: what the marker file must hold; another or no marker means that the disk is not mounted.
+        sync: bring folder changes to the disk before saying they are done.
+    """
+
+    def __init__(self, folder: DiskPath, marker: str, *, sync: bool) -> None:
+        self.folder = folder
+        self.sync = sync
+        self._marker = marker
+        self._marker_file = f"{folder}/{RESERVED}/{_MARKER}"
+        self._top: int = -1
+        self._marker_stat: tuple[int, int] | None = None
+        self._granularity: dict[int, int] = {}
+
+    # What is there
+
+    def stat(self, path: Path) -> Stat | None:
+        """The file or folder at `path`, or None."""
+        with self._opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
+            return None if fd is None else Stat.of(os.fstat(fd))
+
+    def born_ns(self, path: Path) -> int:
+        """When the inode came to be (nanoseconds); 0 if unknown."""
+        with self._opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
+            return 0 if fd is None else kernel.born_ns(fd)
+
+    def scan(self, path: Path) -> list[tuple[str, Stat]]:
+        """Every member of a folder that can be shown; empty when the folder is gone."""
+        with self._opened(path, _FOLDER_FLAGS) as fd, translated():
+            if fd is None:
+                return []
+            members = []
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if not is_visible(entry.name):
+                        continue
+                    try:
+                        found = Stat.of(entry.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue  # it went while we looked
+                    if found is not None:
+                        members.append((entry.name, found))
+            return members
+
+    def open(self, path: Path) -> int:
+        """A descriptor for reading a regular file; the caller closes it.
+
+        Raises:
+            NotFound: no regular file there.
+        """
+        with translated():
+            fd = kernel.open_beneath(self.top(), _encoded(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            if not modes.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise errors.NotFound()
+            return fd
+
+    def free(self, path: Path = ()) -> int:
+        """Bytes that may still be stored where `path` lies."""
+        with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            found = os.fstatvfs(self.top() if fd is None else fd)
+            return found.f_bavail * found.f_frsize
+
+    def granularity_ns(self, path: Path, device: int) -> int:
+        """Within how many nanoseconds two changes of a file on this device may get the same ctime."""
+        if device not in self._granularity:
+            self._granularity[device] = self._measure_granularity(path)
+        return self._granularity[device]
+
+    # What changes
+
+    def stage(self, folder: Path) -> TemporaryFile:
+        """A temporary file on the file system of `folder`, owned and permitted like what lies there."""
+        with translated():
+            place, kind = self._temporary(folder)
+            temporary = kernel.open_beneath(self.top(), _encoded(place), _FOLDER_FLAGS)
+            try:
+                name = secrets.token_hex(12)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(name, flags, 0o600, dir_fd=temporary)
+            except BaseException:
+                os.close(temporary)
+                raise
+        _adopt(fd, kind, kind.st_mode & 0o666)
+        return TemporaryFile(temporary, name, fd)
+
+    def put(self, staged: Staged, path: Path) -> Stat:
+        """Put a finished temporary file in place, in one step that replaces what file was there."""
+        assert isinstance(staged, TemporaryFile)
+        with translated():
+            parent = self._open_folder(path[:-1])
+            try:
+                os.rename(staged.name, path[-1], src_dir_fd=staged.folder_fd, dst_dir_fd=parent)
+                reached("renamed")
+                self._sync(parent)
+                found = Stat.of(os.fstat(staged.fd))
+            finally:
+                os.close(parent)
+        staged.close()
+        assert found is not None
+        return found
+
+    def make_folder(self, path: Path) -> Stat:
+        """Create one folder.
+
+        Raises:
+            Conflict: something is there already.
+        """
+        with translated():
+            parent = self._open_folder(path[:-1])
+            try:
+                kind = os.fstat(parent)
+                os.mkdir(path[-1], 0o700, dir_fd=parent)
+                fd = os.open(path[-1], _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
+                try:
+                    _adopt(fd, kind, modes.S_IMODE(kind.st_mode))
+                    self._sync(parent)
+                    found = Stat.of(os.fstat(fd))
+                finally:
+                    os.close(fd)
+            finally:
+                os.close(parent)
+        assert found is not None
+        return found
+
+    def move(self, source: Path, target_storage: Storage, target: Path) -> Stat:
+        """Rename within or between storage roots of one file system; replaces a file by a file.
+
+        Raises:
+            CrossDevice: the two lie on different file systems; nothing was changed.
+        """
+        if not isinstance(target_storage, LocalStorage):
+            raise CrossDevice
+        with translated():
+            from_fd = self._open_folder(source[:-1])
+            try:
+                to_fd = target_storage._open_folder(target[:-1])
+                try:
+                    try:
+                        os.rename(source[-1], target[-1], src_dir_fd=from_fd, dst_dir_fd=to_fd)
+                    except OSError as error:
+                        if error.errno == errno.EXDEV:
+                            raise CrossDevice from error
+                        raise
+                    reached("renamed")
+                    self._sync(to_fd)
+                    self._sync(from_fd)
+                finally:
+                    os.close(to_fd)
+            finally:
+                os.close(from_fd)
+        found = target_storage.stat(target)
+        if found is None:
+            raise errors.Conflict("Something else has appeared at this path; try again")
+        return found
+
+    def take_aside(self, path: Path, *, is_restorable: bool) -> TakenAside:
+        """Take a file or folder out of the tree in one step.
+
+        Args:
+            is_restorable: after a crash it is put back unless something replaced it; the record that says where
+                it belongs is on the disk before the step. Otherwise a crash leaves it deleted.
+        """
+        if self.stat(path) is None:
+            raise errors.NotFound()
+        name = f"aside-{secrets.token_hex(12)}"
+        with translated():
+            place, _ = self._temporary(path[:-1])
+            with self._opened(place, _FOLDER_FLAGS) as temporary, self._opened(path[:-1], _FOLDER_FLAGS) as parent:
+                if temporary is None or parent is None:
+                    raise errors.NotFound()
+                if is_restorable:
+                    _write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
+                    self._sync(temporary)
+                    reached("recorded")
+                try:
+                    os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
+                except OSError:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{name}.json", dir_fd=temporary)
+                    raise
+                reached("taken aside")
+                self._sync(parent)
+        return TakenAside(self, path, place, name)
+
+    def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
+        """An empty folder among the temporary files of the file system of `folder`, to be moved into place."""
+        with translated():
+            place, _ = self._temporary(folder)
+        path = (*place, secrets.token_hex(12))
+        return path, self.make_folder(path)
+
+    def copy_into(self, path: Path, source: int, size: int, mtime_ns: int) -> tuple[Stat, int]:
+        """Copy an open file to a new name within a staged folder, not synced; the caller closes the descriptor."""
+        with translated():
+            parent = self._open_folder(path[:-1])
+            try:
+                kind = os.fstat(parent)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                fd = os.open(path[-1], flags, 0o600, dir_fd=parent)
+            finally:
+                os.close(parent)
+            try:
+                _adopt(fd, kind, kind.st_mode & 0o666)
+                kernel.copy_bytes(source, fd, size)
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+                found = Stat.of(os.fstat(fd))
+            except BaseException:
+                os.close(fd)
+                raise
+        assert found is not None
+        return found, fd
+
+    def sync_all(self, path: Path) -> None:
+        """Bring everything written to the file system of `path` to the disk, many new files at once."""
+        with self._opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd, translated():
+            if fd is not None:
+                kernel.sync_file_system(fd)
+
+    def set_mtime(self, path: Path, mtime_ns: int) -> Stat:
+        """Set the modification time; the bytes stay."""
+        with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd, translated():
+            if fd is None:
+                raise errors.NotFound()
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            found = Stat.of(os.fstat(fd))
+        assert found is not None
+        return found
+
+    def sweep(self, *, older_than_ns: int) -> int:
+        """Finish what a crash interrupted: put back or remove what is left among the temporary files.
+
+        Args:
+            older_than_ns: leave alone what changed later; it may belong to a running request.
+        Returns:
+            how many entries were found.
+        """
+        count = 0
+        tops = {(): None} | dict.fromkeys(self._mounts_below())
+        for top in tops:
+            path = (*top, RESERVED, _TEMPORARY)
+            with self._opened(path, _FOLDER_FLAGS) as fd:
+                names = [] if fd is None else os.listdir(fd)
+                for name in names:
+                    with contextlib.suppress(OSError, errors.Failure):
+                        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                        if max(found.st_mtime_ns, found.st_ctime_ns) >= older_than_ns:
+                            continue
+                        count += 1
+                        self._sweep_one(path, name, names)
+        return count
+
+    # The folder itself
+
+    def top(self) -> int:
+        """A descriptor of the folder, after checking that it is the marked one.
+
+        Raises:
+            Unavailable: the marker is missing, so the disk is not mounted.
+        """
+        try:
+            found = os.stat(self._marker_file, follow_symlinks=False)
+        except OSError:
+            self._marker_stat = None
+            raise errors.Unavailable("This storage is not mounted; ask who runs the server") from None
+        if self._marker_stat != (found.st_dev, found.st_ino):
+            self._open_top((found.st_dev, found.st_ino))
+        return self._top
+
+    def mark(self) -> None:
+        """Create the folder and its marker; done once, when the storage root is first known."""
+        with translated():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            inside = self.folder / RESERVED
+            inside.mkdir(mode=0o700, exist_ok=True)
+            (inside / _TEMPORARY).mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(inside, _FOLDER_FLAGS | os.O_NOFOLLOW)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(_MARKER, dir_fd=fd)
+                _write_file(fd, _MARKER, self._marker.encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    @staticmethod
+    def marker_in(folder: DiskPath) -> str | None:
+        """What the marker of a folder holds; None without one."""
+        try:
+            return (folder / RESERVED / _MARKER).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def close(self) -> None:
+        if self._top >= 0:
+            os.close(self._top)
+        self._top, self._marker_stat = -1, None
+
+    def _open_top(self, marker_stat: tuple[int, int]) -> None:
+        held = self.marker_in(self.folder)
+        if held != self._marker:
+            log.error("%s holds the marker of another storage root", self.folder)
+            raise errors.Unavailable("This storage is not the one expected; ask who runs the server")
+        top = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The old descriptor stays open for whoever is using it now; this happens once in a remount.
+        self._top, self._marker_stat = top, marker_stat
+
+    # Inside
+
+    @contextlib.contextmanager
+    def _opened(self, path: Path, flags: int) -> Iterator[int | None]:
+        """A descriptor of what is at `path`, None if nothing can be there."""
+        top = self.top()
+        try:
+            fd = kernel.open_beneath(top, _encoded(path), flags)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO):
+                yield None
+                return
+            raise _failure(error) from error
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _open_folder(self, path: Path) -> int:
+        try:
+            return kernel.open_beneath(self.top(), _encoded(path), _FOLDER_FLAGS)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise errors.Conflict() from error
+            raise
+
+    def _top_of(self, folder: Path, device: int) -> Path:
+        """The highest folder on the same file system as `folder`: where its temporary files lie."""
+        while folder:
+            found = self.stat(folder[:-1])
+            if found is None or found.device != device:
+                break
+            folder = folder[:-1]
+        return folder
+
+    def _temporary(self, folder: Path) -> tuple[Path, os.stat_result]:
+        """The temporary folder on the file system of `folder`, and what `folder` itself is."""
+        with self._opened(folder, os.O_PATH | os.O_DIRECTORY) as fd:
+            if fd is None:
+                raise errors.Conflict()
+            kind = os.fstat(fd)
+        top = self.top()
+        base = () if os.fstat(top).st_dev == kind.st_dev else self._top_of(folder, kind.st_dev)
+        place = (*base, RESERVED, _TEMPORARY)
+        if base and self.stat(place) is None:
+            base_fd = kernel.open_beneath(top, _encoded(base), _FOLDER_FLAGS)
+            try:
+                for part in (RESERVED, f"{RESERVED}/{_TEMPORARY}"):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o700, dir_fd=base_fd)
+            finally:
+                os.close(base_fd)
+        return place, kind
+
+    def _mounts_below(self) -> list[Path]:
+        """Folders below this one where another file system is mounted."""
+        mounts = []
+        prefix = f"{self.folder}/"
+        with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as lines:
+            for line in lines:
+                point = line.split(" ")[4].encode().decode("unicode_escape", "replace")
+                if point.startswith(prefix):
+                    mounts.append(tuple(point[len(prefix) :].split("/")))
+        return mounts
+
+    def _sync(self, fd: int) -> None:
+        if self.sync:
+            os.fsync(fd)
+
+    def _put_back(self, path: Path, place: Path, name: str) -> None:
+        with (
+            translated(),
+            self._opened(place, _FOLDER_FLAGS) as temporary,
+            self._opened(path[:-1], _FOLDER_FLAGS) as parent,
+        ):
+            if temporary is None or parent is None:
+                raise errors.Conflict()
+            os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=parent)
+            self._sync(parent)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{name}.json", dir_fd=temporary)
+
+    def _sweep_one(self, temporary: Path, name: str, names: list[str]) -> None:
+        with self._opened(temporary, _FOLDER_FLAGS) as fd:
+            assert fd is not None
+            if name.endswith(".json") and name.removesuffix(".json") in names:
+                return  # its entry is handled under the entry's own name
+            if f"{name}.json" in names:
+                path = _read_record(fd, f"{name}.json")
+                if path and self.stat(path) is None and self.stat(path[:-1]) is not None:
+                    log.warning("putting back %s, which an interrupted request had taken aside", "/".join(path))
+                    self._put_back(path, temporary, name)
+                else:
+                    _remove_aside(name, fd)
+                return
+            _remove(name, fd)
+
+    def _measure_granularity(self, folder: Path) -> int:
+        """Change one file a few times in a row and see whether the file system can tell the changes apart."""
+        try:
+            staged = self.stage(folder)
+        except errors.Failure:
+            return _COARSE_GRANULARITY_NS
+        try:
+            times = []
+            for byte in b"1234":
+                os.pwrite(staged.fd, bytes([byte]), 0)
+                times.append(os.fstat(staged.fd).st_ctime_ns)
+        finally:
+            staged.discard()
+        if len(set(times)) == len(times):
+            return 0
+        return _COARSE_GRANULARITY_NS if all(time % 1_000_000_000 == 0 for time in times) else _GRANULARITY_NS
+
+
+def _encoded(path: Path) -> bytes:
+    return os.fsencode("/".join(path)) if path else b"."
+
+
+def _adopt(fd: int, parent: os.stat_result, mode: int) -> None:
+    """Give a new file or folder the permissions that its folder implies, as far as the server may."""
+    with contextlib.suppress(OSError):
+        if parent.st_mode & modes.S_ISGID:
+            os.fchown(fd, -1, parent.st_gid)
+        os.fchmod(fd, mode)
+
+
+def _write_file(folder_fd: int, name: str, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd)
+    try:
+        kernel.write_all(fd, data, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_record(folder_fd: int, name: str) -> Path | None:
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder_fd)
+    except OSError:
+        return None
+    try:
+        return tuple(json.loads(os.read(fd, 1 << 16)))
+    except ValueError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _remove_aside(name: str, folder_fd: int) -> None:
+    """The record goes last: as long as bytes may be there, it says where they belong."""
+    _remove(name, folder_fd)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{name}.json", dir_fd=folder_fd)
+
+
+def _remove(name: str, folder_fd: int) -> None:
+    """Remove a file or a whole folder, following no link."""
+    try:
+        os.unlink(name, dir_fd=folder_fd)
+        return
+    except IsADirectoryError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EPERM:  # what POSIX says for a folder
+            raise
+    fd = os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
+    try:
+        for member in os.listdir(fd):
+            _remove(member, fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=folder_fd)
