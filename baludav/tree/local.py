@@ -396,21 +396,23 @@ class LocalStorage:
             self._open_top((found.st_dev, found.st_ino))
         return self._top
 
-    def mark(self) -> None:
-        """Create the folder and its marker; done once, when the storage root is first known."""
+    @staticmethod
+    def mark(folder: DiskPath) -> str:
+        """Create a folder and its marker, once: of several processes that try, all get the same marker."""
         with translated():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            inside = self.folder / RESERVED
-            inside.mkdir(mode=0o700, exist_ok=True)
-            (inside / _TEMPORARY).mkdir(mode=0o700, exist_ok=True)
+            inside = folder / RESERVED
+            (inside / _TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(inside, _FOLDER_FLAGS | os.O_NOFOLLOW)
             try:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(_MARKER, dir_fd=fd)
-                _write_file(fd, _MARKER, self._marker.encode())
+                marker = secrets.token_hex(16)
+                _write_file(fd, marker, marker.encode())
+                with contextlib.suppress(FileExistsError):
+                    os.link(marker, _MARKER, src_dir_fd=fd, dst_dir_fd=fd)
+                os.unlink(marker, dir_fd=fd)
                 os.fsync(fd)
             finally:
                 os.close(fd)
+        return LocalStorage.marker_in(folder) or marker
 
     @staticmethod
     def marker_in(folder: DiskPath) -> str | None:
@@ -431,6 +433,8 @@ class LocalStorage:
             log.error("%s holds the marker of another storage root", self.folder)
             raise errors.Unavailable("This storage is not the one expected; ask who runs the server")
         top = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a backup may have left it out; a read-only disk needs none
+            os.mkdir(f"{RESERVED}/{_TEMPORARY}", 0o700, dir_fd=top)
         # The old descriptor stays open for whoever is using it now; this happens once in a remount.
         self._top, self._marker_stat = top, marker_stat
 

@@ -1,7 +1,6 @@
 """Storage roots: the folders that hold the homes and the shares, and how each is known again."""
 
 import logging
-import secrets
 from dataclasses import dataclass
 from pathlib import Path as DiskPath
 
@@ -90,11 +89,9 @@ class StorageRoots:
         if found is not None:
             return self._get(kind, name)
         folder = self._folder(kind, name)
-        # A folder that carries a marker already keeps it: another worker, or an index that was lost.
-        marker = LocalStorage.marker_in(folder) or secrets.token_hex(16)
+        # A folder that carries a marker already keeps it: the index was lost, or another worker is first.
+        marker = LocalStorage.marker_in(folder) or LocalStorage.mark(folder)
         storage = LocalStorage(folder, marker, sync=self._sync)
-        if LocalStorage.marker_in(folder) is None:
-            storage.mark()
 
         def work(connection: Connection) -> None:
             values = {"kind": kind, "name": name, "marker": marker, "used": 0}
