@@ -11,13 +11,12 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection
 
 from baludav.db.engine import Database
-from baludav.db.tables import meta, resources
 from baludav.errors import Failure, NotFound
 from baludav.tree import index
 from baludav.tree.guards import Guards
@@ -174,7 +173,7 @@ class Scan:
         looked_ns = time.time_ns()
         if not stat.is_collection:
             try:
-                stat, sha256, looked_ns = _hash_file(root, names, deadline)
+                stat, sha256, looked_ns = hash_file(root, names, deadline)
             except NotFound:
                 return _Seen(name, None, None, 0, False)
             except Failure:
@@ -235,7 +234,7 @@ def _is_right(known: Known) -> bool:
     return row.is_settled and row.sha256 is not None and row.signature == stat
 
 
-def _hash_file(root: StorageRoot, names: Path, deadline: float) -> tuple[Stat, str | None, int]:
+def hash_file(root: StorageRoot, names: Path, deadline: float) -> tuple[Stat, str | None, int]:
     """Signature, SHA-256 and the time of the look; no hash if the file changes or takes too long."""
     fd = root.storage.open(names)
     try:
@@ -354,74 +353,6 @@ def _is_same_resource(row: Row, seen: _Seen, same_disk: bool) -> bool:
     return row.sha256 is not None and row.sha256 == seen.sha256
 
 
-# The whole index
-
-
-class Difference(NamedTuple):
-    """One disagreement that `check` found."""
-
-    root: StorageRoot
-    path: Path
-    what: str
-
-
-Progress = Callable[[int, int], None]  # files done, files in all
-
-
-def count_files(tree: "Tree") -> int:
-    """How many files all storage roots hold."""
-    return sum(not stat.is_collection for root in tree.roots.everything() for _, stat in _walk(root))
-
-
-def check(tree: "Tree", progress: Progress) -> list[Difference]:
-    """Compare every file's bytes with the index, both ways. Changes nothing."""
-    total = count_files(tree)
-    done = 0
-    found: list[Difference] = []
-    for root in tree.roots.everything():
-        rows = _rows_by_path(tree, root)
-        rows.pop((), None)
-        for path, stat in _walk(root):
-            row = rows.pop(path, None)
-            found += [Difference(root, path, what) for what in _compare(root, path, stat, row)]
-            if not stat.is_collection:
-                done += 1
-                progress(done, total)
-        for path in rows:
-            if root.storage.stat(path) is None:
-                found.append(Difference(root, path, "in the index, but not on the disk"))
-    return found
-
-
-def rebuild(tree: "Tree", progress: Progress) -> int:
-    """Hash every file again and mend the index. Can be interrupted and continued; safe while serving.
-
-    Returns:
-        int: number of files.
-    """
-    with tree.database.reading() as connection:
-        is_continued = connection.scalar(select(meta.c.value).where(meta.c.key == "rebuilding")) is not None
-    if not is_continued:
-
-        def begin(connection: Connection) -> None:
-            connection.execute(update(resources).values(is_settled=False))
-            connection.execute(meta.insert().values(key="rebuilding", value="yes"))
-
-        tree.database.commit(begin)
-    total = count_files(tree)
-    done = 0
-    for root in tree.roots.everything():
-        for count in refresh(tree, root):
-            done += count
-            progress(min(done, total), total)
-        top = root.storage.stat(())
-        if top is not None:
-            born = root.storage.born_ns(())
-            tree.database.commit(lambda c, r=root, t=top, b=born: _see_top(c, r, t, b))  # type: ignore[misc]
-    tree.database.commit(lambda connection: connection.execute(delete(meta).where(meta.c.key == "rebuilding")))
-    return done
-
-
 def refresh(tree: "Tree", root: StorageRoot) -> Iterator[int]:
     """Bring the index of one storage root up to date, folder by folder; yields the files seen in each."""
     folders: list[Path] = [()]
@@ -433,54 +364,3 @@ def refresh(tree: "Tree", root: StorageRoot) -> Iterator[int]:
         members = tree.scan.members(root, names, known.row, deadline=float("inf"))
         folders += [(*names, name) for name, member in members if member.stat.is_collection]
         yield sum(not member.stat.is_collection for _, member in members)
-
-
-def _see_top(connection: Connection, root: StorageRoot, stat: Stat, born_ns: int) -> None:
-    row = index.top(connection, root.id)
-    if row is not None:
-        index.see(connection, row, stat, sha256=None, born_ns=born_ns, is_settled=False)
-
-
-def _walk(root: StorageRoot) -> Iterable[tuple[Path, Stat]]:
-    folders: list[Path] = [()]
-    while folders:
-        names = folders.pop()
-        for name, stat in root.storage.scan(names):
-            if stat.is_collection:
-                folders.append((*names, name))
-            yield (*names, name), stat
-
-
-def _rows_by_path(tree: "Tree", root: StorageRoot) -> dict[Path, Row]:
-    with tree.database.snapshot() as connection:
-        rows = index.subtree(connection, root.top_id)
-    by_id = {row.id: row for row in rows}
-
-    def path(row: Row) -> Path:
-        names: list[str] = []
-        while row.parent_id is not None:
-            names.append(row.name)
-            row = by_id[row.parent_id]
-        return tuple(reversed(names))
-
-    return {path(row): row for row in rows}
-
-
-def _compare(root: StorageRoot, path: Path, stat: Stat, row: Row | None) -> Iterator[str]:
-    if row is None:
-        yield "on the disk, but not in the index"
-    elif row.is_collection != stat.is_collection:
-        yield "a file on one side, a collection on the other"
-    elif not stat.is_collection:
-        if row.sha256 is None:
-            yield "not hashed yet"
-            return
-        try:
-            seen, sha256, _ = _hash_file(root, path, float("inf"))
-        except Failure as error:
-            yield f"cannot be read: {error}"
-            return
-        if sha256 is not None and sha256 != row.sha256:
-            yield "the bytes are not those of the index"
-        elif seen != row.signature:
-            yield "touched since it was hashed"

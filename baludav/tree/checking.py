@@ -1,0 +1,134 @@
+"""Checks the whole index against the disk, and rebuilds it: what `baludav index` does."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, delete, select, update
+
+from baludav.db.tables import meta, resources
+from baludav.errors import Failure
+from baludav.tree import index
+from baludav.tree.index import Row
+from baludav.tree.paths import Path
+from baludav.tree.roots import StorageRoot
+from baludav.tree.scan import hash_file, refresh
+from baludav.tree.storage import Stat
+
+if TYPE_CHECKING:
+    from baludav.tree.tree import Tree
+
+
+class Difference(NamedTuple):
+    """One disagreement that `check` found."""
+
+    root: StorageRoot
+    path: Path
+    what: str
+
+
+Progress = Callable[[int, int], None]  # files done, files in all
+
+
+def count_files(tree: "Tree") -> int:
+    """How many files all storage roots hold."""
+    return sum(not stat.is_collection for root in tree.roots.everything() for _, stat in _walk(root))
+
+
+def check(tree: "Tree", progress: Progress) -> list[Difference]:
+    """Compare every file's bytes with the index, both ways. Changes nothing."""
+    total = count_files(tree)
+    done = 0
+    found: list[Difference] = []
+    for root in tree.roots.everything():
+        rows = _rows_by_path(tree, root)
+        rows.pop((), None)
+        for path, stat in _walk(root):
+            row = rows.pop(path, None)
+            found += [Difference(root, path, what) for what in _compare(root, path, stat, row)]
+            if not stat.is_collection:
+                done += 1
+                progress(done, total)
+        for path in rows:
+            if root.storage.stat(path) is None:
+                found.append(Difference(root, path, "in the index, but not on the disk"))
+    return found
+
+
+def rebuild(tree: "Tree", progress: Progress) -> int:
+    """Hash every file again and mend the index. Can be interrupted and continued; safe while serving.
+
+    Returns:
+        int: number of files.
+    """
+    with tree.database.reading() as connection:
+        is_continued = connection.scalar(select(meta.c.value).where(meta.c.key == "rebuilding")) is not None
+    if not is_continued:
+
+        def begin(connection: Connection) -> None:
+            connection.execute(update(resources).values(is_settled=False))
+            connection.execute(meta.insert().values(key="rebuilding", value="yes"))
+
+        tree.database.commit(begin)
+    total = count_files(tree)
+    done = 0
+    for root in tree.roots.everything():
+        for count in refresh(tree, root):
+            done += count
+            progress(min(done, total), total)
+        top = root.storage.stat(())
+        if top is not None:
+            born = root.storage.born_ns(())
+            tree.database.commit(lambda c, r=root, t=top, b=born: _see_top(c, r, t, b))  # type: ignore[misc]
+    tree.database.commit(lambda connection: connection.execute(delete(meta).where(meta.c.key == "rebuilding")))
+    return done
+
+
+def _see_top(connection: Connection, root: StorageRoot, stat: Stat, born_ns: int) -> None:
+    row = index.top(connection, root.id)
+    if row is not None:
+        index.see(connection, row, stat, sha256=None, born_ns=born_ns, is_settled=False)
+
+
+def _walk(root: StorageRoot) -> Iterable[tuple[Path, Stat]]:
+    folders: list[Path] = [()]
+    while folders:
+        names = folders.pop()
+        for name, stat in root.storage.scan(names):
+            if stat.is_collection:
+                folders.append((*names, name))
+            yield (*names, name), stat
+
+
+def _rows_by_path(tree: "Tree", root: StorageRoot) -> dict[Path, Row]:
+    with tree.database.snapshot() as connection:
+        rows = index.subtree(connection, root.top_id)
+    by_id = {row.id: row for row in rows}
+
+    def path(row: Row) -> Path:
+        names: list[str] = []
+        while row.parent_id is not None:
+            names.append(row.name)
+            row = by_id[row.parent_id]
+        return tuple(reversed(names))
+
+    return {path(row): row for row in rows}
+
+
+def _compare(root: StorageRoot, path: Path, stat: Stat, row: Row | None) -> Iterator[str]:
+    if row is None:
+        yield "on the disk, but not in the index"
+    elif row.is_collection != stat.is_collection:
+        yield "a file on one side, a collection on the other"
+    elif not stat.is_collection:
+        if row.sha256 is None:
+            yield "not hashed yet"
+            return
+        try:
+            seen, sha256, _ = hash_file(root, path, float("inf"))
+        except Failure as error:
+            yield f"cannot be read: {error}"
+            return
+        if sha256 is not None and sha256 != row.sha256:
+            yield "the bytes are not those of the index"
+        elif seen != row.signature:
+            yield "touched since it was hashed"
