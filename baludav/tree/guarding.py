@@ -17,6 +17,8 @@ from baludav.tree.reading import Reading, Resource, Terms
 from baludav.tree.roots import StorageRoot
 from baludav.tree.scan import Known
 
+_ATTEMPTS = 10  # at finding a resource as the index says it is, while something outside keeps changing it
+
 
 class Target(NamedTuple):
     """A place under its guard, as it was found there."""
@@ -65,12 +67,11 @@ class Guarding(Reading):
     def guarded(self, *paths: Path) -> Iterator[tuple[Target, ...]]:
         """Hold the guards of some paths; the index agrees with the disk at each of them."""
         places = [self.writable(path) for path in paths]
-        for _attempt in range(10):
-            for place, root in places:
-                self.tree.scan.look(root, place.names[:-1])
-                self.tree.scan.look(root, place.names)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._mend(places)
             with self.tree.guards.hold(*((root.id, place.names) for place, root in places)):
-                targets = [self._found(place, root) for place, root in places]
+                targets = [self._found(place, root, is_mended=attempt > 0) for place, root in places]
                 if None not in targets:
                     yield tuple(target for target in targets if target is not None)
                     return
@@ -79,32 +80,40 @@ class Guarding(Reading):
     def unguarded(self, path: Path) -> Target:
         """The same without a guard, for checks that are made again under one."""
         place, root = self.writable(path)
-        for _attempt in range(10):
-            self.tree.scan.look(root, place.names[:-1])
-            self.tree.scan.look(root, place.names)
-            target = self._found(place, root)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._mend([(place, root)])
+            target = self._found(place, root, is_mended=attempt > 0)
             if target is not None:
                 return target
         raise Conflict("This resource keeps changing outside the server; try again")
 
-    def _found(self, place: Place, root: StorageRoot) -> Target | None:
-        """The place as it is; None if the index does not agree with the disk there."""
-        known = self.tree.scan.peek(root, place.names)
-        if known is None and root.storage.stat(place.names) is not None:
-            return None
-        if known is not None and not known.stat.is_collection and known.row.signature != known.stat:
-            return None
+    def _mend(self, places: list[tuple[Place, StorageRoot]]) -> None:
+        """Bring the index up to date where a change is about to be made; takes guards of its own."""
+        for place, root in places:
+            self.tree.scan.look(root, place.names[:-1])
+            self.tree.scan.look(root, place.names)
+
+    def _found(self, place: Place, root: StorageRoot, *, is_mended: bool) -> Target | None:
+        """The place as it is; None if the index does not agree with the disk there.
+
+        Raises:
+            Conflict: the parent is no collection (RFC 4918 §9.7.1).
+        """
         with self.tree.database.reading() as connection:
             chain = index.chain(connection, root.id, place.names)
-        depth = len(place.names) + (1 if known is not None or place.names == () else 0)
-        if len(chain) < depth:
-            parent = root.storage.stat(place.names[:-1])
-            if parent is None or not parent.is_collection:
+        stat = root.storage.stat(place.names)
+        depth = len(place.names)
+        if len(chain) == depth + 1 and stat is not None:
+            known = Known(chain[-1], stat)
+            return Target(place, root, known, chain) if known.is_right or (is_mended and known.agrees) else None
+        if len(chain) == depth and stat is None:
+            if not chain[-1].is_collection:
                 raise Conflict()
-            return None
-        if known is None and not chain[depth - 1].is_collection:
+            return Target(place, root, None, chain)
+        if is_mended and len(chain) < depth:
             raise Conflict()
-        return Target(place, root, known, chain[:depth])
+        return None
 
     def parent_of(self, target: Target) -> Row:
         return target.chain[-1] if target.known is None else target.chain[-2]

@@ -45,6 +45,18 @@ class Known(NamedTuple):
         """The bare entity-tag: SHA-256 of the bytes; None for a collection or bytes not hashed yet."""
         return self.row.sha256
 
+    @property
+    def agrees(self) -> bool:
+        """True if the row was made of what is on the disk now."""
+        if self.stat.is_collection:
+            return self.row.is_collection and (self.row.device, self.row.inode) == (self.stat.device, self.stat.inode)
+        return self.row.signature == self.stat
+
+    @property
+    def is_right(self) -> bool:
+        """True if the row may be used without looking at the bytes again."""
+        return self.agrees and (self.stat.is_collection or (self.row.is_settled and self.row.sha256 is not None))
+
 
 class _Seen(NamedTuple):
     """A look at one name on the disk, with the hash of its bytes if it was taken."""
@@ -73,7 +85,7 @@ class Scan:
             deadline: monotonic time until which bytes may be hashed, by default REQUEST_SECONDS from now.
         """
         known = self.peek(root, names)
-        if known is not None and _is_right(known):
+        if known is not None and known.is_right:
             return known
         if names == ():
             return known
@@ -91,7 +103,7 @@ class Scan:
         if stat is None or row is None:
             return None
         known = Known(row, stat)
-        if not stat.is_collection and _is_right(known):
+        if not stat.is_collection and known.is_right:
             self._remember(root, names, row)
         return known
 
@@ -110,7 +122,7 @@ class Scan:
         wrong = [
             name
             for name in on_disk.keys() | rows.keys()
-            if name not in on_disk or name not in rows or not _is_right(Known(rows[name], on_disk[name]))
+            if name not in on_disk or name not in rows or not Known(rows[name], on_disk[name]).is_right
         ]
         if wrong:
             end = deadline or time.monotonic() + REQUEST_SECONDS
@@ -164,7 +176,7 @@ class Scan:
         """Look at one name; hash the bytes unless the index has them right already."""
         name = names[-1]
         known = self.peek(root, names)
-        if known is not None and _is_right(known):
+        if known is not None and known.is_right:
             return _Seen(name, known.stat, known.row.sha256, known.row.born_ns, True)
         stat = root.storage.stat(names)
         if stat is None:
@@ -224,14 +236,6 @@ class Scan:
             (_, names), root = self._later.popitem()
             with contextlib.suppress(Failure):
                 self.look(root, names, deadline=float("inf"))
-
-
-def _is_right(known: Known) -> bool:
-    """True if the row may be used without looking at the bytes."""
-    row, stat = known
-    if stat.is_collection:
-        return row.is_collection and (row.device, row.inode) == (stat.device, stat.inode)
-    return row.is_settled and row.sha256 is not None and row.signature == stat
 
 
 def hash_file(root: StorageRoot, names: Path, deadline: float) -> tuple[Stat, str | None, int]:
