@@ -85,6 +85,14 @@ _move = (
     .where(resources.c.id == bindparam("moved"))
     .values(parent_id=bindparam("new_parent"), name=bindparam("new_name"))
 )
+_see = (
+    update(resources)
+    .where(resources.c.id == bindparam("which"))
+    .values({name: bindparam(name) for name in (*Stat._fields, "sha256", "born_ns", "is_settled")})
+)
+_set_created = (
+    update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
+)
 _insert = insert(resources)
 _journal = insert(journal)
 _use = (
@@ -181,28 +189,29 @@ def add(
     return Row(id=key[0], **values)  # type: ignore[arg-type]  # values hold the columns of Row
 
 
-def change(connection: Connection, resource_id: int, **values: object) -> None:
-    """Update columns of one row."""
-    connection.execute(update(resources).where(resources.c.id == bindparam("which")).values(
-        {name: bindparam(name) for name in values}), {"which": resource_id, **values})  # fmt: skip
+def set_created(connection: Connection, resource_id: int, created_ns: int) -> None:
+    """Set DAV:creationdate of one resource."""
+    connection.execute(_set_created, {"which": resource_id, "created_ns": created_ns})
 
 
 def see(
     connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool
 ) -> None:
     """Replace what a row says of the bytes."""
-    change(
-        connection,
-        row.id,
-        is_collection=stat.is_collection,
-        size=stat.size,
-        sha256=sha256,
-        device=stat.device,
-        inode=stat.inode,
-        mtime_ns=stat.mtime_ns,
-        ctime_ns=stat.ctime_ns,
-        born_ns=born_ns,
-        is_settled=is_settled,
+    connection.execute(
+        _see,
+        {
+            "which": row.id,
+            "is_collection": stat.is_collection,
+            "size": stat.size,
+            "sha256": sha256,
+            "device": stat.device,
+            "inode": stat.inode,
+            "mtime_ns": stat.mtime_ns,
+            "ctime_ns": stat.ctime_ns,
+            "born_ns": born_ns,
+            "is_settled": is_settled,
+        },
     )
 
 

@@ -4,12 +4,13 @@ Whoever may not see a place learns nothing of it: it is not found. Shares and th
 member of the home with the same name.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from baludav.accounts.accounts import Principal
 from baludav.config import Settings, Share
-from baludav.errors import Forbidden, NotFound
+from baludav.errors import Forbidden, NotFound, Unavailable
 from baludav.tree.paths import RESERVED, Path, spellings, stored
 from baludav.tree.roots import StorageRoot, StorageRoots
 
@@ -65,7 +66,8 @@ class Namespace:
         if path == ():
             for name in self._settings.shares:
                 if self._may_read(self._settings.shares[name]):
-                    yield self._place((name,))
+                    with contextlib.suppress(Unavailable):  # never mounted so far: nobody can miss it
+                        yield self._place((name,))
             if self.principal.is_admin:
                 yield self._place((self._settings.homes,))
         elif self.principal.is_admin and _same(path, (self._settings.homes,)):

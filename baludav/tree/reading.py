@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from baludav.accounts.accounts import Principal
-from baludav.errors import NotFound
+from baludav.errors import NotFound, Unavailable
 from baludav.tree import index, properties
 from baludav.tree.locks import Lock, path_of
 from baludav.tree.namespaces import Namespace, Place
 from baludav.tree.paths import Path
 from baludav.tree.preconditions import ABSENT, Conditions, State
+from baludav.tree.roots import StorageRoot
 from baludav.tree.scan import Known
 from baludav.tree.storage import Stat
 
@@ -125,9 +126,18 @@ class Reading:
             found.pop(place.path[-1], None)
             if place.root is None:
                 found[place.path[-1]] = _virtual(place)
-            elif (top := self.tree.scan.look(place.root, ())) is not None:
+            elif (top := self._top_of(place.root)) is not None:
                 found[place.path[-1]] = _resource(place, top)
         return [found[name] for name in sorted(found)]
+
+    def _top_of(self, root: StorageRoot) -> Known | None:
+        """The collection that a storage root appears as; as last seen while its disk is not mounted."""
+        try:
+            return self.tree.scan.look(root, ())
+        except Unavailable:
+            with self.tree.database.reading() as connection:
+                row = index.top(connection, root.id)
+            return None if row is None else Known(row, row.signature)
 
     def open(self, path: Path) -> OpenFile:
         """Open the bytes of a resource; its entity-tag is that of just these bytes.

@@ -251,7 +251,7 @@ class Writing(Guarding):
             def work(connection: Connection) -> None:
                 properties.write(connection, row.id, dead)
                 if created_ns is not None:
-                    index.change(connection, row.id, created_ns=created_ns)
+                    index.set_created(connection, row.id, created_ns)
                 if stat != known.stat:
                     index.see(
                         connection, row, stat, sha256=row.sha256, born_ns=row.born_ns,
