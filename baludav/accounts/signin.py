@@ -1,0 +1,159 @@
+"""Signs users in: compares passwords, slowly by design, and remembers for a minute what it has compared.
+
+Remembering spares each request 20 ms of hashing. It must not hide a change: whatever any process commits is seen
+by the next request, which then reads the account's revision and the throttle again.
+"""
+
+import hmac
+import logging
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+
+from baludav.accounts import passwords, throttle
+from baludav.accounts.accounts import Accounts, Credential, Principal
+from baludav.accounts.throttle import Throttle
+from baludav.db.version import CommitVersion
+from baludav.errors import NotSignedIn, TooManyRequests
+
+log = logging.getLogger(__name__)
+
+REMEMBER = 60.0  # seconds
+_MOST = 4096  # credentials remembered at a time
+_TURNS = 32
+
+
+class _Remembered:
+    """A credential that was right a short time ago."""
+
+    __slots__ = ("keys", "principal", "until", "version")
+
+    def __init__(self, principal: Principal, keys: throttle.Keys | None, until: float, version: int | None) -> None:
+        self.principal = principal
+        self.keys = keys  # None: an app password, which is not throttled
+        self.until = until
+        self.version = version
+
+
+class SignIn:
+    """Sign-in for one process.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, accounts: Accounts, *, clock: Callable[[], float] = time.time) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._throttle = Throttle(accounts.database, clock)
+        self._version = CommitVersion(accounts.database.engine)
+        self._key = secrets.token_bytes(32)
+        self._remembered: dict[bytes, _Remembered] = {}
+        self._lock = threading.Lock()
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
+
+    def check(self, name: str, password: str, address: str) -> Principal:
+        """Who this is. May take as long as hashing a password does.
+
+        Args:
+            address: where the request comes from, as `client_address` tells.
+
+        Raises:
+            NotSignedIn: unknown or disabled user, or wrong password.
+            TooManyRequests: so many failures that the password was not even compared.
+        """
+        name = unicodedata.normalize("NFC", name)
+        digest = self._digest(name, password, address)
+        principal = self._recall(digest)
+        if principal is not None:
+            return principal
+        # One at a time for each account: a client that opens 16 connections is hashed once, and one that tries
+        # 16 passwords at once does not get them all in before the first failure is counted.
+        with self._turns[hash(name) % _TURNS]:
+            principal = self._recall(digest)
+            return principal if principal is not None else self._compare(digest, name, password, address)
+
+    def recall(self, name: str, password: str, address: str) -> Principal | None:
+        """Who this is, if it is remembered; never hashes a password. Raises as `check` does."""
+        return self._recall(self._digest(unicodedata.normalize("NFC", name), password, address))
+
+    def close(self) -> None:
+        """Close the connection to the database."""
+        self._version.close()
+
+    def _digest(self, name: str, password: str, address: str) -> bytes:
+        # The address belongs to it: what one address may skip, another must not.
+        parts = "\0".join((name, password, address)).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, parts, "sha256")
+
+    def _recall(self, digest: bytes) -> Principal | None:
+        found = self._remembered.get(digest)
+        if found is None:
+            return None
+        if not 0 <= found.until - self._clock() <= REMEMBER:
+            self._forget(digest)
+            return None
+        version = self._version.now()
+        if version is not None and version == found.version:
+            return found.principal
+        if not self._accounts.is_unchanged(found.principal.id, found.principal.revision):
+            self._forget(digest)
+            return None
+        if found.keys is not None:
+            self._require_patience(found.keys)
+        found.version = version  # taken before reading, so a commit in between is noticed next time
+        return found.principal
+
+    def _compare(self, digest: bytes, name: str, password: str, address: str) -> Principal:
+        version = self._version.now()
+        keys = throttle.keys(name, address)
+        credential = self._accounts.credential(name)
+        app_password = passwords.app_password_hash(password)
+        if app_password is not None:
+            # Nobody guesses 160 bits, so neither throttling nor a slow hash is needed here, and a device with an
+            # app password is not locked out by another behind the same address that has an old password.
+            user_id = credential.user_id if credential else -1
+            is_right = self._accounts.has_app_password(user_id, app_password)
+            if is_right and credential is not None and not credential.is_disabled:
+                return self._remember(digest, credential, None, version) or self._compare(
+                    digest, name, password, address
+                )
+        self._require_patience(keys)
+        is_right = passwords.verify(password, credential.password_hash if credential else None)
+        if not is_right or credential is None or credential.is_disabled:
+            self._throttle.failed(keys)
+            log.warning("sign-in failed: user %s from %s", ascii(name[:80]), ascii(address))
+            raise NotSignedIn()
+        if passwords.needs_rehash(credential.password_hash):
+            self._accounts.rehash(credential, password)
+        self._throttle.succeeded(keys)
+        return self._remember(digest, credential, keys, version) or self._compare(digest, name, password, address)
+
+    def _require_patience(self, keys: throttle.Keys) -> None:
+        seconds = self._throttle.wait(keys)
+        if seconds:
+            raise TooManyRequests(seconds)
+
+    def _remember(
+        self, digest: bytes, credential: Credential, keys: throttle.Keys | None, version: int | None
+    ) -> Principal | None:
+        """Who this is from now on; None if the account was changed while the password was compared."""
+        account = self._accounts.principal(credential.user_id)
+        if account is None or account.revision != credential.revision:
+            return None
+        # Not the account itself: what only administrators see does not travel with a request.
+        principal = Principal(
+            account.id, account.name, account.is_admin, account.groups, account.quota, account.revision
+        )
+        with self._lock:
+            self._remembered.pop(digest, None)
+            if len(self._remembered) >= _MOST:  # the one to expire first stands first
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[digest] = _Remembered(principal, keys, self._clock() + REMEMBER, version)
+        return principal
+
+    def _forget(self, digest: bytes) -> None:
+        with self._lock:
+            self._remembered.pop(digest, None)
