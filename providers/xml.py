@@ -199,7 +199,7 @@ def serialize_property(element: etree._Element) -> str:
         for value in (one.text, one.tail, *one.attrib.values()):
             if value and ":" in value:
                 used.update(f"{prefix}:" for prefix in _PREFIX.findall(value))
-    attributes = dict(element.attrib)
+    attributes = _attributes(element)
     if _LANG not in attributes:
         in_scope = next((above.get(_LANG) for above in element.iterancestors() if _LANG in above.attrib), None)
         if in_scope:
@@ -422,6 +422,10 @@ def _instructions(root: etree._Element, verbs: tuple[str, ...]) -> list[Instruct
     return instructions
 
 
+def _attributes(element: etree._Element) -> dict[str, str]:
+    return {str(name): str(value) for name, value in element.attrib.items()}
+
+
 def _write(
     element: etree._Element,
     attributes: Mapping[str, str],
@@ -462,7 +466,7 @@ def _write(
     pieces.append(f">{text(element.text or '')}")
     inner = {**scope, **declared}
     for child in element:
-        _write(child, child.attrib, inner, used, pieces)
+        _write(child, _attributes(child), inner, used, pieces)
         pieces.append(text(child.tail or ""))
     pieces.append(f"</{tag}>")
 

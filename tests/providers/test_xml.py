@@ -353,7 +353,7 @@ def test_lockinfo(inside: str, info: LockInfo | None) -> None:
 def test_lockinfo_is_needed(root: str | None) -> None:
     """RFC 4918 §9.10.2: without a body LOCK is a refresh, which does not come here."""
     with pytest.raises(BadRequest):
-        xml.parse_lockinfo(root and parsed(root))
+        xml.parse_lockinfo(None if root is None else parsed(root))
 
 
 # Values
