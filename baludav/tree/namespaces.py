@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from baludav.accounts.accounts import Principal
 from baludav.config import Settings, Share
 from baludav.errors import Forbidden, NotFound, Unavailable
-from baludav.tree.paths import RESERVED, Path, spellings, stored
+from baludav.tree.paths import RESERVED, Path, is_reserved, spellings, stored
 from baludav.tree.roots import StorageRoot, StorageRoots
 
 
@@ -52,7 +52,7 @@ class Namespace:
             NotFound: the user may not see it, or it uses the server's own name.
             Forbidden: `to_write`, and the user may see it but not change it.
         """
-        if RESERVED in path:
+        if any(map(is_reserved, path)):
             if to_write:
                 raise Forbidden(f"The name {RESERVED} belongs to the server")
             raise NotFound()

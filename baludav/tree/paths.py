@@ -97,9 +97,14 @@ def stored(name: str) -> str:
     return normalize("NFC", name)
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a name is the server's own, in any case: some disks do not tell cases apart."""
+    return name.casefold() == RESERVED
+
+
 def is_visible(name: str) -> bool:
     """Whether a name found on the disk is shown: `parse` would take it, and it is not the server's own."""
-    if name == RESERVED or _FORBIDDEN.search(name) is not None:
+    if is_reserved(name) or _FORBIDDEN.search(name) is not None:
         return False
     return len(name) <= MAX_NAME if name.isascii() else _length(normalize("NFC", name)) <= MAX_NAME
 

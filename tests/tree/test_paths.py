@@ -255,7 +255,7 @@ def test_a_visible_name_can_be_asked_for(name: str) -> None:
         path, _ = paths.parse(paths.quote((name,)))
     except (BadRequest, PathTooLong, UnicodeError):
         path = ()
-    assert paths.is_visible(name) == (path == (name,) and name != paths.RESERVED)
+    assert paths.is_visible(name) == (path == (name,) and not paths.is_reserved(name))
 
 
 @pytest.mark.parametrize(
