@@ -1,0 +1,5 @@
+"""`python -m baludav` is the command `baludav`."""
+
+from baludav.cli import main
+
+main()
