@@ -1,0 +1,50 @@
+# Each target sets up what it needs in .venv, from setup.cfg, and again only when setup.cfg has changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: serve test lint bench clean
+.DEFAULT_GOAL := serve
+
+# One process from here on: Ctrl-C reaches the server once, and make waits until it has stopped.
+serve: $(RUN_STAMP)
+	@exec $(BIN)/baludav serve
+
+# A file's tests stay together, so that they share the server they start.
+test: $(TEST_STAMP)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+
+lint: $(TEST_STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(TEST_STAMP)
+	@$(BIN)/python perf/benchmark_sync.py
+	@$(BIN)/python perf/load_test_sync.py
+
+clean:
+	@rm -rf $(VENV)
+
+$(RUN_STAMP): setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing what baludav needs into $(VENV) ..."
+	@$(PIP) install --editable .
+	@touch $@
+
+$(TEST_STAMP): $(RUN_STAMP)
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "baludav needs Python 3.11 or newer. On Debian or Ubuntu: sudo apt install python3 python3-venv" >&2; exit 1; \
+	elif ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$found has no venv module. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; \
+	fi; \
+	"$$found" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
