@@ -28,7 +28,7 @@ bench: $(TEST_STAMP)
 clean:
 	@rm -rf $(VENV)
 
-$(RUN_STAMP): setup.cfg pyproject.toml | $(BIN)/python
+$(RUN_STAMP): setup.cfg pyproject.toml $(BIN)/python
 	@echo "Installing what baludav needs into $(VENV) ..."
 	@$(PIP) install --editable .
 	@touch $@

@@ -79,7 +79,6 @@ _all_groups = select(memberships.c.user_id, memberships.c.group_name)
 _credential = select(users.c.id, users.c.password_hash, users.c.is_disabled, users.c.revision).where(
     users.c.name == bindparam("name")
 )
-_state = select(users.c.revision, users.c.is_disabled).where(users.c.id == bindparam("id"))
 _quota = select(users.c.quota).where(users.c.name == bindparam("name"))
 _has_app_password = select(
     exists().where(app_passwords.c.user_id == bindparam("id"), app_passwords.c.secret_hash == bindparam("secret_hash"))
@@ -255,12 +254,6 @@ class Accounts:
         with self.database.snapshot() as connection:
             row = connection.execute(_by_id, {"id": user_id}).first()
             return _account(row, connection.scalars(_groups_of, {"id": user_id}).all()) if row is not None else None
-
-    def is_unchanged(self, user_id: int, revision: int) -> bool:
-        """True if this account is enabled and has not been changed since that revision; one point read."""
-        with self.database.reading() as connection:
-            row = connection.execute(_state, {"id": user_id}).first()
-        return row is not None and row.revision == revision and not row.is_disabled
 
     def has_app_password(self, user_id: int, secret_hash: str) -> bool:
         """True if this is the hash of one of the user's app passwords."""

@@ -12,10 +12,13 @@ import time
 import unicodedata
 from collections.abc import Callable
 
+from sqlalchemy import bindparam, select
+
 from baludav.accounts import passwords, throttle
 from baludav.accounts.accounts import Accounts, Credential, Principal
 from baludav.accounts.throttle import Throttle
-from baludav.db.version import CommitVersion
+from baludav.db.glance import Glance
+from baludav.db.tables import users
 from baludav.errors import NotSignedIn, TooManyRequests
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 REMEMBER = 60.0  # seconds
 _MOST = 4096  # credentials remembered at a time
 _TURNS = 32
+
+_state = select(users.c.revision, users.c.is_disabled).where(users.c.id == bindparam("id"))
 
 
 class _Remembered:
@@ -47,8 +52,9 @@ class SignIn:
     def __init__(self, accounts: Accounts, *, clock: Callable[[], float] = time.time) -> None:
         self._accounts = accounts
         self._clock = clock
-        self._throttle = Throttle(accounts.database, clock)
-        self._version = CommitVersion(accounts.database.engine)
+        self._glance = Glance(accounts.database.engine)
+        self._state = self._glance.prepare(_state)
+        self._throttle = Throttle(accounts.database, self._glance, clock)
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, _Remembered] = {}
         self._lock = threading.Lock()
@@ -81,7 +87,7 @@ class SignIn:
 
     def close(self) -> None:
         """Close the connection to the database."""
-        self._version.close()
+        self._glance.close()
 
     def _digest(self, name: str, password: str, address: str) -> bytes:
         # The address belongs to it: what one address may skip, another must not.
@@ -95,10 +101,11 @@ class SignIn:
         if not 0 <= found.until - self._clock() <= REMEMBER:
             self._forget(digest)
             return None
-        version = self._version.now()
+        version = self._glance.version()
         if version is not None and version == found.version:
             return found.principal
-        if not self._accounts.is_unchanged(found.principal.id, found.principal.revision):
+        state = self._glance.rows(self._state, {"id": found.principal.id})
+        if not state or state[0][0] != found.principal.revision or state[0][1]:
             self._forget(digest)
             return None
         if found.keys is not None:
@@ -107,7 +114,7 @@ class SignIn:
         return found.principal
 
     def _compare(self, digest: bytes, name: str, password: str, address: str) -> Principal:
-        version = self._version.now()
+        version = self._glance.version()
         keys = throttle.keys(name, address)
         credential = self._accounts.credential(name)
         app_password = passwords.app_password_hash(password)

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, delete, select
+from sqlalchemy import Connection, bindparam, case, delete, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from baludav.accounts.address import counted
 from baludav.accounts.names import folded
 from baludav.db.engine import Database
+from baludav.db.glance import Glance
 from baludav.db.tables import sign_in_failures as table
 
 WINDOW = 600.0  # seconds a failure counts
@@ -46,7 +47,9 @@ def keys(name: str, address: str) -> Keys:
     return Keys(f"address {place}", f"account {account}", f"account {account} at {place}")
 
 
-_counts = select(table).where(table.c.key.in_([bindparam("address"), bindparam("account"), bindparam("both")]))
+_counts = select(table.c.key, table.c.failures, table.c.last_at).where(
+    or_(*(table.c.key == bindparam(name) for name in Keys._fields))
+)
 _new = insert(table).values(key=bindparam("k"), failures=1, last_at=bindparam("now"))
 # The upsert is spelled alike in SQLite and PostgreSQL.
 _count = _new.on_conflict_do_update(
@@ -67,28 +70,28 @@ class Throttle:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, glance: Glance, clock: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._glance = glance
+        self._counts = glance.prepare(_counts)
         self._clock = clock
         self._pruned_at = 0.0
 
     def wait(self, keys: Keys) -> int:
         """Seconds until this sign-in may be tried; 0 if it may be tried now."""
-        parameters = {"address": keys.address, "account": keys.account, "both": keys.account_at_address}
-        with self._database.reading() as connection:
-            rows = connection.execute(_counts, parameters).all()
+        rows = self._glance.rows(self._counts, keys._asdict())
         if not rows:
             return 0
         now = self._clock()
-        counts = {row.key: (row.failures, row.last_at) for row in rows if now - row.last_at <= WINDOW}
+        counts = {key: (failures, last_at) for key, failures, last_at in rows if now - last_at <= WINDOW}
         failures, last_at = counts.get(keys.account_at_address, (0, 0.0))
         is_attacked = counts.get(keys.account, (0, 0.0))[0] >= ATTACKED
         free = FREE_WHEN_ATTACKED if is_attacked else FREE_FOR_ACCOUNT
+        everywhere, last_everywhere = counts.get(keys.address, (0, 0.0))
         return max(
             _remaining(failures - free, last_at, now),
-            _remaining(counts.get(keys.address, (0, 0.0))[0] - FREE_FOR_ADDRESS,
-                       counts.get(keys.address, (0, 0.0))[1], now),
-        )  # fmt: skip
+            _remaining(everywhere - FREE_FOR_ADDRESS, last_everywhere, now),
+        )
 
     def failed(self, keys: Keys) -> None:
         """Count a failed sign-in."""

@@ -38,7 +38,7 @@ def test_an_app_password_may_be_typed_in_any_way() -> None:
         assert passwords.app_password_hash(typed) == known
 
 
-@pytest.mark.parametrize("text", ["", "secret", "a" * 31, "a" * 33, "1" * 32, "ä" * 32, passwords.generate()])
+@pytest.mark.parametrize("text", ["", "secret", "a" * 31, "a" * 33, "1" * 32, "ä" * 32, "abcd-efgh-ijkm-npqr-stuv"])
 def test_other_texts_are_no_app_passwords(text: str) -> None:
     assert passwords.app_password_hash(text) is None
 
