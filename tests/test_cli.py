@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from baludav import cli
 from baludav.accounts.accounts import Accounts
+from baludav.cli.serving import is_loopback, url
 from baludav.config import load
 from baludav.errors import NotSignedIn
 
@@ -202,6 +203,9 @@ def test_deleting_a_user_leaves_the_files(run: Run, files: Path) -> None:
     (files / "anna" / "letter").write_text("dear")
     assert str(files / "anna") in run("user delete anna").stdout
     assert (files / "anna" / "letter").read_text() == "dear"
+    # Whoever gets the name gets the files, so that is said.
+    assert "was there before" in run("user add anna").stderr
+    assert run("user add ben").stderr == ""
 
 
 def test_deleting_the_files_has_to_be_confirmed(run: Run, files: Path) -> None:
@@ -237,6 +241,13 @@ def test_index_check_and_rebuild(run: Run, files: Path) -> None:
     assert "index rebuild" in result.stderr
     assert "1 file " in run("index rebuild").stdout
     assert "agrees" in run("index check").stdout
+
+
+def test_a_name_on_the_disk_cannot_rewrite_the_screen(run: Run, files: Path) -> None:
+    run("init")
+    (files / "admin" / "a\u202eb").write_text("dear")
+    result = run("index check", status=1)
+    assert result.stdout == "home admin: a\\u202eb: on the disk, but not in the index\n"
 
 
 # What goes wrong
@@ -348,7 +359,7 @@ def test_config_check_names_the_place(run: Run, tmp_path: Path, text: str, told:
      ("::", False), ("", False), ("192.168.1.2", False), ("nas.local", False), ("localhost.evil.org", False)],
 )  # fmt: skip
 def test_which_addresses_are_this_machine(host: str, expected: bool) -> None:
-    assert cli.is_loopback(host) is expected
+    assert is_loopback(host) is expected
 
 
 @pytest.mark.parametrize(
@@ -364,4 +375,4 @@ def test_the_address_as_a_person_would_type_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.url(load(environ=environ)) == expected
+    assert url(load(environ=environ)) == expected

@@ -1,0 +1,40 @@
+"""The command `baludav`: serving, accounts, the index and the configuration.
+
+Every command works while the server runs; what it changes counts from the next request on. What goes wrong in an
+expected way is one line on standard error. The heavy rooms are imported where they are used, so that `--help` is
+quick.
+"""
+
+from pathlib import Path
+
+import click
+
+from baludav.cli.asked import Asked
+from baludav.cli.configuration import configuration
+from baludav.cli.edge import Edge
+from baludav.cli.index import index
+from baludav.cli.serving import init, serve
+from baludav.cli.users import user
+
+
+@click.group("baludav", cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file; wsgidav.yaml by default.")
+@click.version_option(package_name="baludav")
+@click.pass_context
+def main(context: click.Context, file: Path | None) -> None:
+    """baludav serves each user's files over WebDAV.
+
+    \b
+      baludav serve                          start; the first start prints a password
+      baludav user add anna --quota 100GB    a new user with a home of her own
+      baludav user app-password add anna phone
+      baludav index check                    compare every file with the index
+
+    Settings are read from wsgidav.yaml; BALUDAV_<KEY> in the environment overrides its baludav: section. Every
+    command works while the server runs, and counts from the next request on.
+    """
+    context.obj = Asked(file)
+
+
+for command in (serve, init, user, index, configuration):
+    main.add_command(command)

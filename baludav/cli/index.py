@@ -1,0 +1,66 @@
+"""The index: comparing it with the disk, and mending it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from baludav.cli.asked import Asked, opened
+from baludav.cli.edge import told
+from baludav.cli.terminal import count, one_line, progress
+
+if TYPE_CHECKING:
+    from baludav.app import House
+    from baludav.tree.checking import Difference, Progress
+
+
+@click.group()
+def index() -> None:
+    """What the server knows about the files: their hashes, ids and history.
+
+    The files themselves are the truth; both commands are safe while the server runs.
+    """
+
+
+@index.command("check")
+@click.pass_obj
+def index_check(asked: Asked) -> int:
+    """Read every file and compare it with the index. Changes nothing.
+
+    Exit status 1 if there are differences, each of which is named on a line.
+    """
+    with opened(asked.config()) as house, progress("Checking") as report:
+        differences = _check(house, report)
+    for difference in differences:
+        where = f"{difference.root.kind} {difference.root.name}: {'/'.join(difference.path)}"
+        click.echo(one_line(f"{where}: {difference.what}"))
+    if differences:
+        return told(f"{count(len(differences), 'difference')}; `baludav index rebuild` mends the index")
+    click.echo("The index agrees with every file")
+    return 0
+
+
+@index.command("rebuild")
+@click.pass_obj
+def index_rebuild(asked: Asked) -> None:
+    """Read every file again and mend the index.
+
+    Can be interrupted: the same command goes on where it stopped.
+    """
+    with opened(asked.config()) as house, progress("Rebuilding") as report:
+        try:
+            files = _rebuild(house, report)
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted; the same command goes on from here") from None
+    click.echo(f"{count(files, 'file')} in the index")
+
+
+def _check(house: "House", progress: "Progress") -> "list[Difference]":
+    from baludav.tree.checking import check
+
+    return check(house.tree, progress)
+
+
+def _rebuild(house: "House", progress: "Progress") -> int:
+    from baludav.tree.checking import rebuild
+
+    return rebuild(house.tree, progress)

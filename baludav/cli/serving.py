@@ -1,0 +1,149 @@
+"""Starting the server, and the first start."""
+
+import functools
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from baludav.cli.asked import Asked, opened
+from baludav.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from baludav.app import House
+
+_PLAIN = (
+    "Passwords would cross the network unencrypted: set ssl_certificate and ssl_private_key in wsgidav.yaml, "
+    "or start with --tls self-signed, or set allow_plain_http: true behind a proxy that encrypts"
+)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; 127.0.0.1 by default, 0.0.0.0 for every network.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 8080 by default.")
+@click.option("--workers", type=click.IntRange(0, 256), help="Worker processes; 0: one for each core.")
+@click.option("--tls", type=click.Choice(["off", "self-signed"]), help="Encrypt with a certificate made here.")
+@click.pass_obj
+def serve(asked: Asked, host: str | None, port: int | None, workers: int | None, tls: str | None) -> int:
+    """Serve until stopped with Ctrl-C or SIGTERM.
+
+    The first start creates the data folder, the index and an account `admin`, whose random password is printed
+    once (unless BALUDAV_ADMIN_PASSWORD gives one).
+
+    \b
+      baludav serve
+      baludav serve --host 0.0.0.0 --tls self-signed
+      BALUDAV_DATA=/srv/baludav baludav serve --port 8443
+    """
+    config = asked.config(host=host, port=port, workers=workers, tls=tls)
+    require_sense(config)
+    from baludav import log
+
+    log.configure(config.settings.log_level)
+    with opened(config) as house:
+        password = _first_start(house)
+    return _serve(config, password)
+
+
+@click.command()
+@click.pass_obj
+def init(asked: Asked) -> None:
+    """Create the data folder, the index and the account `admin` without serving.
+
+    Safe to repeat: what is there already stays as it is.
+    """
+    config = asked.config()
+    with opened(config) as house:
+        password = _first_start(house)
+    click.echo(f"Data folder: {config.folder}")
+    click.echo(_welcome(url(config), password))
+
+
+def url(config: Config, port: int | None = None) -> str:
+    """Where the DAV tree is, as a person would type it."""
+    scheme = "https" if config.is_encrypted else "http"
+    host = {"0.0.0.0": "localhost", "::": "localhost", "": "localhost"}.get(config.host, config.host)  # noqa: S104
+    host = f"[{host}]" if ":" in host else host
+    number = port or config.port
+    return f"{scheme}://{host}{'' if number == {'http': 80, 'https': 443}[scheme] else f':{number}'}/dav/"
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_sense(config: Config) -> None:
+    """Refuse what would serve, but not as meant."""
+    from baludav.accounts.address import networks
+
+    networks(config.settings.trusted_proxies)
+    if not (config.is_encrypted or is_loopback(config.host) or config.settings.allow_plain_http):
+        raise ConfigError(_PLAIN)
+    for file in (config.certificate, config.private_key, config.certificate_chain):
+        if file is not None:
+            with open(file, "rb"):
+                pass  # it can be read
+
+
+def _first_start(house: "House") -> str | None:
+    """Make the account `admin` on the first start; its password if it is to be shown."""
+    from baludav.accounts.first import ADMIN, create_admin
+
+    password = create_admin(house.accounts, os.environ)
+    if any(account.name == ADMIN for account in house.accounts.list()):
+        house.tree.create_home(ADMIN)
+    return password
+
+
+def _welcome(address: str, password: str | None) -> str:
+    lines = [f"WebDAV address: {address}"]
+    if password is not None:
+        lines += [
+            "User name:      admin",
+            f"Password:       {password}",
+            "It is not shown again; `baludav user passwd admin` changes it.",
+        ]
+    return "\n".join(lines)
+
+
+def _serve(config: Config, password: str | None) -> int:
+    from baludav.app import make_app
+    from baludav.server.workers import ServerOptions, serve
+
+    is_shown = False
+
+    def ready(port: int | None = None) -> None:
+        nonlocal is_shown
+        is_shown = True
+        click.echo(_welcome(url(config, port), password))
+
+    settings = config.settings
+    options = ServerOptions(
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        ssl=_ssl(config),
+        keep_alive_seconds=settings.keep_alive_seconds,
+        body_seconds=settings.body_seconds,
+        graceful_seconds=settings.graceful_seconds,
+    )
+    try:
+        return serve(options, functools.partial(make_app, config), ready=ready)
+    finally:
+        if password is not None and not is_shown:  # it could not be learned any more
+            click.echo(_welcome(url(config), password))
+
+
+def _ssl(config: Config) -> Any:
+    if not config.is_encrypted:
+        return None
+    from baludav.server import tls
+
+    if config.certificate is not None and config.private_key is not None:
+        return tls.context(config.certificate, config.private_key, config.certificate_chain)
+    return tls.context(*tls.self_signed(config.folder / "tls", config.host))
