@@ -1,0 +1,40 @@
+"""One server for the tests of a process, and a fresh collection for each test."""
+
+import itertools
+import re
+from collections.abc import Generator, Iterator
+
+import pytest
+import requests
+
+from tests.serving import Server
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the users admin, alice and bob; each process of a parallel run has its own."""
+    with Server(tmp_path_factory.mktemp("server") / "data") as server:
+        server.add_user("alice")
+        server.add_user("bob")
+        yield server
+
+
+@pytest.fixture
+def folder(server: Server, request: pytest.FixtureRequest) -> str:
+    """The URL, without a slash at its end, of a fresh collection of alice's."""
+    name = re.sub(r"\W+", "-", request.node.name)[:60]
+    url = f"{server.dav('alice')}{name}-{next(_numbers)}"
+    answer = requests.request("MKCOL", url, auth=server.auth("alice"), timeout=30)
+    assert answer.status_code == 201, answer.text
+    return url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What fails shows what the servers said."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {server.url}", server.log_end()) for server in Server.running]
+    return report
