@@ -1,0 +1,338 @@
+"""One client's connection: cheroot's `ConnectionClass`, on a parser and sockets of our own.
+
+The selector thread reads what has come; only when a request is ready does a thread of the pool take the
+connection, answer, and give it back. A silent or slow client waits in epoll and costs no thread.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import select
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+from baludav.server.bodies import BodyReader
+from baludav.server.parser import Refused, Request, RequestParser
+from baludav.server.responses import BrokenAnswer, Response, simple
+
+if TYPE_CHECKING:
+    from baludav.server.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SMALL_BODY = 64 * 1024  # bytes; such a body is received before a thread is given to its request
+_HANDSHAKE_SECONDS = 15.0
+_LINGER_SECONDS = 2.0
+_RECEIVE = 64 * 1024
+_PIECE = 256 * 1024
+_GONE = (ConnectionError, ssl.SSLError, TimeoutError)
+
+
+class _Stream:
+    """What cheroot's connection manager asks of a connection's `rfile`."""
+
+    closed = False
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def has_data(self) -> bool:
+        return self._connection.has_data()
+
+
+class Connection:
+    """Keeps the state of one connection between requests.
+
+    Attributes:
+        parser: holds the requests that have come.
+        deadline: monotonic time at which the selector gives up waiting for the client.
+        is_broken: nothing more can be understood or answered here.
+    """
+
+    def __init__(self, server: "Worker", sock: socket.socket, makefile: Any = None) -> None:
+        self.server = server
+        self.socket: socket.socket | ssl.SSLSocket = sock
+        sock.setblocking(False)
+        self.rfile = _Stream(self)
+        self.parser = RequestParser()
+        self.remote_addr = ""
+        self.remote_port = 0
+        self.ssl_env: dict[str, str] = {}
+        self.last_used = time.time()
+        self.deadline = time.monotonic() + server.options.keep_alive_seconds
+        self.is_broken = False
+        self.is_closed = False
+        self.is_handed_over = False
+        self._needs_handshake = server.options.ssl is not None
+        self._is_lingering = False
+        self._head_since: float | None = None
+
+    # In the selector thread
+
+    def receive(self) -> bool:
+        """Take what has come; True when a thread of the pool is needed."""
+        if self._is_lingering:
+            self._discard()
+            return False
+        if self._needs_handshake:
+            return True
+        while not self._is_ready():
+            try:
+                data = self.socket.recv(_RECEIVE)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._set_deadline()
+                return False
+            except (OSError, ssl.SSLError):
+                self.close()
+                return False
+            if not data:
+                self.close()
+                return False
+            try:
+                self.parser.feed(data)
+            except Refused as refused:
+                if self.parser.requests and self.parser.requests[0].is_complete:
+                    self.is_broken = True  # answer what was understood first
+                    return True
+                self.refuse(refused.status)
+                return False
+        return True
+
+    def expire(self) -> None:
+        """The client took too long."""
+        if self.parser.is_in_head or self.parser.requests:
+            self.refuse(408)
+        else:
+            self.close()
+
+    def refuse(self, status: int) -> None:
+        """Answer without a request having been understood, and end the connection."""
+        with contextlib.suppress(OSError, ssl.SSLError):
+            self.socket.send(simple(status))
+        self._linger()
+
+    def has_data(self) -> bool:
+        """Whether there is something to do without waiting for the socket."""
+        if self._is_ready():
+            return True
+        return isinstance(self.socket, ssl.SSLSocket) and not self._needs_handshake and self.socket.pending() > 0
+
+    def _is_ready(self) -> bool:
+        if not self.parser.requests:
+            return False
+        request = self.parser.requests[0]
+        if request.is_complete or request.length is None or request.length > SMALL_BODY:
+            return True
+        return request.expects_continue
+
+    def _set_deadline(self) -> None:
+        now, options = time.monotonic(), self.server.options
+        if self.parser.requests:
+            self.deadline = now + options.body_seconds
+        elif self.parser.is_in_head:
+            # The whole head must come in this time: a byte now and then does not extend it.
+            self._head_since = self._head_since or now
+            self.deadline = self._head_since + options.head_seconds
+        else:
+            self.deadline = now + options.keep_alive_seconds
+
+    def _linger(self) -> None:
+        """Let the client read the answer before the connection is reset under what it still sends."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._is_lingering = True
+        self.parser = RequestParser()
+        self.deadline = time.monotonic() + _LINGER_SECONDS
+
+    def _discard(self) -> None:
+        try:
+            while self.socket.recv(_RECEIVE):
+                if time.monotonic() > self.deadline:
+                    break
+            self.close()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except (OSError, ssl.SSLError):
+            self.close()
+
+    # In a thread of the pool
+
+    def serve(self) -> None:
+        """Answer every request that is ready, then give the connection back."""
+        try:
+            if self._needs_handshake and not self._shake_hands():
+                self.close()
+                return
+            while not self.is_closed and not self._is_lingering and self._is_ready():
+                self._head_since = None
+                self._answer(self.parser.requests[0])
+            if self.is_broken and not self.is_closed:
+                self.refuse(400)
+        except _GONE:
+            self.close()
+        except Exception:
+            log.exception("a connection failed")
+            self.close()
+        if not self.is_closed:
+            if not self._is_lingering:
+                self._set_deadline()
+            self.server.put_conn(self)
+
+    def communicate(self) -> bool:
+        """cheroot's name for it, unused: connections come to a thread through `Worker.process_conn`."""
+        self.serve()
+        return False
+
+    def _answer(self, request: Request) -> None:
+        body = BodyReader(self, request)
+        response = Response(self, request, keep_alive=request.keep_alive and self.server.ready)
+        try:
+            iterable = self.server.wsgi_app(self.server.environ(self, request, body), response.start)
+            try:
+                response.send(iterable)
+            finally:
+                if hasattr(iterable, "close"):
+                    iterable.close()
+        except _GONE:
+            raise
+        except BrokenAnswer as error:
+            log.error("%s %s: %s", request.method.decode(), request.target.decode("latin-1"), error)
+            self._answer_failed(request, response)
+        except Exception:
+            log.exception("%s %s failed", request.method.decode(), request.target.decode("latin-1"))
+            self._answer_failed(request, response)
+        self._after(request, body, response)
+
+    def _answer_failed(self, request: Request, response: Response) -> None:
+        if not response.is_begun:
+            self.send(simple(500, is_head=request.method == b"HEAD"))
+            response.is_begun = True
+        response.keep_alive = False
+
+    def _after(self, request: Request, body: BodyReader, response: Response) -> None:
+        """What the application left of the body must not be taken for the next request."""
+        if not response.keep_alive or self.is_broken:
+            self._finish(body)
+            return
+        if not body.is_exhausted and (not body.is_continued or not body.drain(SMALL_BODY)):
+            self._finish(body)
+            return
+        self.parser.requests.popleft()
+
+    def _finish(self, body: BodyReader) -> None:
+        if body.is_exhausted and not self.is_broken:
+            self.close()
+        else:
+            self._linger()
+
+    def _shake_hands(self) -> bool:
+        context = self.server.options.ssl
+        assert context is not None
+        end = time.monotonic() + _HANDSHAKE_SECONDS
+        try:
+            if not isinstance(self.socket, ssl.SSLSocket):
+                self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            while True:
+                try:
+                    self.socket.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    self._wait(select.POLLIN, end - time.monotonic())
+                except ssl.SSLWantWriteError:
+                    self._wait(select.POLLOUT, end - time.monotonic())
+        except (OSError, ssl.SSLError):
+            return False  # plain HTTP on this port, a scanner, a client that does not trust the certificate
+        self._needs_handshake = False
+        self.receive()
+        return True
+
+    # Bytes, in a thread of the pool
+
+    def receive_into(self, view: memoryview) -> int:
+        """Wait for bytes; 0 at the end of the stream.
+
+        Raises:
+            TimeoutError: nothing came for `body_seconds`.
+        """
+        while True:
+            try:
+                return self.socket.recv_into(view)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN, self.server.options.body_seconds)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, self.server.options.body_seconds)
+            except ConnectionError:
+                return 0
+
+    def send(self, *pieces: bytes, more: bool = False) -> None:
+        """Send all of it, in one system call if the socket takes it.
+
+        Args:
+            more: a file follows, and shall leave in the same packet.
+        """
+        data = [memoryview(piece) for piece in pieces if len(piece)]
+        while data:
+            try:
+                if isinstance(self.socket, ssl.SSLSocket):
+                    sent = self.socket.send(data[0])
+                else:
+                    sent = self.socket.sendmsg(data, (), socket.MSG_MORE if more else 0)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(select.POLLOUT, self.server.options.body_seconds)
+                continue
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, self.server.options.body_seconds)
+                continue
+            while data and sent >= len(data[0]):
+                sent -= len(data.pop(0))
+            if data:
+                data[0] = data[0][sent:]
+
+    def send_file(self, fd: int, offset: int, length: int) -> bool:
+        """Send part of a file, without copying it where the socket allows; False if the file is shorter."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            while length:
+                piece = os.pread(fd, min(length, _PIECE), offset)
+                if not piece:
+                    return False
+                self.send(piece)
+                offset += len(piece)
+                length -= len(piece)
+            return True
+        target = self.socket.fileno()
+        while length:
+            try:
+                sent = os.sendfile(target, fd, offset, length)
+            except BlockingIOError:
+                self._wait(select.POLLOUT, self.server.options.body_seconds)
+                continue
+            except OSError as error:
+                if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    raise ConnectionResetError from error
+                raise
+            if sent == 0:
+                return False
+            offset += sent
+            length -= sent
+        return True
+
+    def _wait(self, event: int, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self.socket.fileno(), event)
+        with self.server.pool.blocked():
+            if seconds <= 0 or not poll.poll(seconds * 1000):
+                raise TimeoutError
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self.rfile.closed = True
+            self.server.forget(self)
+            with contextlib.suppress(OSError):
+                self.socket.close()

@@ -1,0 +1,164 @@
+"""Sends the answer of a WSGI application (PEP 3333) in as few system calls as possible."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from baludav.errors import REASONS
+from baludav.server.parser import Request
+
+if TYPE_CHECKING:
+    from baludav.server.connection import Connection
+
+Headers = list[tuple[str, str]]
+
+_NOT_IN_FIELD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_date: tuple[int, bytes] = (0, b"")
+
+
+class BrokenAnswer(Exception):
+    """The application's answer cannot be sent as it is."""
+
+
+class Response:
+    """One answer on its way.
+
+    Attributes:
+        is_begun: the head was sent, so nothing else can be answered any more.
+        keep_alive: the connection can take another request afterwards.
+    """
+
+    def __init__(self, connection: "Connection", request: Request, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self._request = request
+        self._status = 0
+        self._headers: Headers = []
+        self._left: int | None = None
+        self._is_chunked = False
+        self.is_begun = False
+        self.keep_alive = keep_alive
+
+    def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+        """PEP 3333's start_response."""
+        if self._status and exc_info is None:
+            raise BrokenAnswer("start_response was called twice")
+        if exc_info is not None and self.is_begun:
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._status = int(status[:3])
+        self._headers = headers
+        return self._write
+
+    def send(self, body: Iterable[bytes]) -> None:
+        """Send the whole answer."""
+        if hasattr(body, "fileno") and hasattr(body, "length") and self._has_body:
+            self._send_file(body)
+            return
+        length = self._known_length(body)
+        if self._has_body and length is None and isinstance(body, list | tuple):
+            length = sum(map(len, body))
+        for piece in body:
+            if piece:
+                self._write(piece, length)
+        self._finish(length)
+
+    def _write(self, piece: bytes, length: int | None = None) -> None:
+        head = b"" if self.is_begun else self._head(self._known_length(None) if length is None else length)
+        if not self._has_body:
+            self._connection.send(head)
+            return
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0:
+                self.keep_alive = False
+                raise BrokenAnswer("the body is longer than its Content-Length")
+        if self._is_chunked:
+            self._connection.send(head + b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._connection.send(head, piece)
+
+    def _finish(self, length: int | None) -> None:
+        if not self.is_begun:
+            self._connection.send(self._head(0 if length is None else length))
+        if self._is_chunked and self._has_body:
+            self._connection.send(b"0\r\n\r\n")
+        if self._left and self._has_body:
+            self.keep_alive = False
+            raise BrokenAnswer("the body is shorter than its Content-Length")
+
+    def _send_file(self, body: Any) -> None:
+        head = self._head(body.length)
+        if body.length == 0:
+            self._connection.send(head)
+            return
+        self._connection.send(head, more=True)
+        if not self._connection.send_file(body.fileno(), body.offset, body.length):
+            self.keep_alive = False
+            raise BrokenAnswer("the file is shorter than its answer")
+
+    @property
+    def _has_body(self) -> bool:
+        return self._request.method != b"HEAD" and self._status not in (204, 304)
+
+    def _known_length(self, body: object) -> int | None:
+        for name, value in self._headers:
+            if name.lower() == "content-length":
+                return int(value)
+        return None
+
+    def _head(self, length: int | None) -> bytes:
+        if not self._status:
+            raise BrokenAnswer("start_response was not called")
+        self.is_begun = True
+        lines = [f"HTTP/1.1 {self._status} {REASONS.get(self._status, 'Status')}"]
+        names = set()
+        for name, value in self._headers:
+            if _NOT_IN_FIELD.search(value) or _NOT_IN_FIELD.search(name):
+                self.is_begun = False
+                raise BrokenAnswer(f"a control character in the field {name!r}")
+            lower = name.lower()
+            if lower in ("connection", "transfer-encoding") or (lower == "content-length" and self._status == 204):
+                self.keep_alive = self.keep_alive and value.lower() != "close"
+                continue
+            names.add(lower)
+            lines.append(f"{name}: {value}")
+        if self._status not in (204, 304) and "content-length" not in names:
+            self._add_framing(lines, length)
+        self._left = length if self._has_body else None
+        if not self.keep_alive:
+            lines.append("Connection: close")
+        elif self._request.version == "1.0":
+            lines.append("Connection: keep-alive")
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n" + date_line() + b"\r\n"
+
+    def _add_framing(self, lines: list[str], length: int | None) -> None:
+        if length is not None:
+            lines.append(f"Content-Length: {length}")
+        elif self._request.method == b"HEAD":
+            pass
+        elif self._request.version == "1.1":
+            self._is_chunked = True
+            lines.append("Transfer-Encoding: chunked")
+        else:
+            self.keep_alive = False
+
+
+def date_line() -> bytes:
+    """The fields that every answer has; made once a second."""
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, b"Date: " + formatdate(now, usegmt=True).encode() + b"\r\nServer: baludav\r\n")
+    return _date[1]
+
+
+def simple(status: int, *, keep_alive: bool = False, is_head: bool = False) -> bytes:
+    """A short answer of the server's own."""
+    reason = REASONS.get(status, "Error")
+    text = f"{reason}\n".encode()
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n"
+    close = "" if keep_alive else "Connection: close\r\n"
+    return (head + close).encode() + date_line() + b"\r\n" + (b"" if is_head else text)
+
+

@@ -1,0 +1,248 @@
+"""One worker process: cheroot's server with a listening socket, connections and a pool of our own."""
+
+import contextlib
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import cheroot.wsgi
+from cheroot.connections import ConnectionManager
+
+from baludav.server.bodies import BodyReader
+from baludav.server.connection import Connection
+from baludav.server.parser import Request
+from baludav.server.pool import Pool
+
+log = logging.getLogger(__name__)
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_MOST_THREADS = 256
+_STOP_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How to serve. Times are seconds.
+
+    Attributes:
+        threads: of the pool of one worker that run at a time.
+        ssl: encrypt with it; None for plain HTTP.
+        keep_alive_seconds: how long a connection may be idle.
+        head_seconds: in which the whole head of a request must come.
+        body_seconds: without a byte of a body, or of room for the answer, after which a client is given up.
+        graceful_seconds: for running requests to finish at a stop.
+        max_connections: of one worker; more are answered 503.
+    """
+
+    host: str
+    port: int
+    workers: int
+    threads: int = 4
+    ssl: SSLContext | None = None
+    keep_alive_seconds: float = 75
+    head_seconds: float = 20
+    body_seconds: float = 60
+    graceful_seconds: float = 30
+    max_connections: int = 4000
+
+
+class _Connections(ConnectionManager):  # type: ignore[misc]  # cheroot carries no types
+    """cheroot's selector loop, with a deadline for each connection."""
+
+    def put(self, connection: Connection) -> None:
+        """Wait for the client in the selector, unless it has sent more already."""
+        connection.is_handed_over = False
+        if connection.has_data():
+            self.server.process_conn(connection)
+            return
+        with contextlib.suppress(ValueError, OSError):  # it was closed meanwhile
+            super().put(connection)
+
+    def _expire(self, threshold: float) -> None:
+        now = time.monotonic()
+        for fd, connection in list(self._selector.connections):
+            if connection is not self.server and connection.deadline < now:
+                with contextlib.suppress(KeyError, ValueError, OSError):
+                    self._selector.unregister(fd)
+                connection.expire()
+                if not connection.is_closed:
+                    self.put(connection)
+
+    def parked(self) -> list[tuple[int, Connection]]:
+        return [(fd, c) for fd, c in list(self._selector.connections) if c is not self.server]
+
+    def release(self, fd: int) -> None:
+        with contextlib.suppress(KeyError, ValueError, OSError):
+            self._selector.unregister(fd)
+
+
+class Worker(cheroot.wsgi.Server):  # type: ignore[misc]  # cheroot carries no types
+    """Serves connections of one listening socket, which other workers share.
+
+    Args:
+        listener: bound by the master; every worker has it by inheritance.
+    """
+
+    ConnectionClass = Connection
+    keep_alive_conn_limit = None
+    expiration_interval = 0.5
+
+    def __init__(self, options: ServerOptions, listener: socket.socket, app: Application) -> None:
+        super().__init__((options.host, options.port), app, numthreads=1, server_name="baludav")
+        self.options = options
+        self.pool = Pool(options.threads, _MOST_THREADS)
+        self._listener = listener
+        self._open: set[Connection] = set()
+        self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
+        address = listener.getsockname()
+        self._environ = {
+            "ACTUAL_SERVER_PROTOCOL": "HTTP/1.1",
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": str(address[0]),
+            "SERVER_PORT": str(address[1]),
+            "SERVER_SOFTWARE": "baludav",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "https" if options.ssl else "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+
+    # What cheroot calls
+
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
+        """Take the master's socket instead of making one."""
+        self.socket = self._listener
+        return self._listener
+
+    def prepare(self) -> None:
+        """Make ready to serve; needs no thread of cheroot's own pool."""
+        super().prepare()
+        self.requests.stop(0)
+        self.socket.setblocking(False)  # several workers race to accept; the losers must not wait
+        self._connections._selector.unregister(self.socket.fileno())
+        self._connections.close()
+        self._connections = _Connections(self)
+
+    def process_conn(self, connection: Connection) -> None:
+        """In the selector thread: read what has come, and hand a complete request to the pool."""
+        if connection not in self._open:
+            if len(self._open) >= self.options.max_connections:
+                with contextlib.suppress(OSError):
+                    connection.socket.send(_BUSY)
+                connection.socket.close()
+                return
+            self._open.add(connection)
+        if connection.receive():
+            if not self.serve_inline(connection):
+                connection.is_handed_over = True
+                self.pool.submit(connection.serve)
+        elif not connection.is_closed:
+            self._connections.put(connection)
+
+    def serve_inline(self, connection: Connection) -> bool:
+        """Answer in the selector thread what cannot block; False leaves it to the pool."""
+        return False
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        log.log(level, "%s", msg, exc_info=traceback)
+
+    # What connections call
+
+    def forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+
+    def environ(self, connection: Connection, request: Request, body: BodyReader) -> dict[str, Any]:
+        """The WSGI environment of a request (PEP 3333)."""
+        target = request.target
+        path, _, query = _origin_form(target).partition(b"?")
+        environ: dict[str, Any] = {
+            **self._environ,
+            "REQUEST_METHOD": request.method.decode("ascii"),
+            "REQUEST_URI": target.decode("latin-1"),
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "QUERY_STRING": query.decode("latin-1"),
+            "SERVER_PROTOCOL": f"HTTP/{request.version}",
+            "REMOTE_ADDR": connection.remote_addr,
+            "REMOTE_PORT": str(connection.remote_port),
+            "wsgi.input": body,
+        }
+        for name, value in request.fields.items():
+            if name == b"content-type" or name == b"content-length":
+                key = "CONTENT_TYPE" if name == b"content-type" else "CONTENT_LENGTH"
+            else:
+                key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+            environ[key] = value.decode("latin-1")
+        return environ
+
+    # Stopping
+
+    def finish(self) -> None:
+        """Stop gracefully: no new connections, idle ones closed, running requests answered."""
+        end = time.monotonic() + self.options.graceful_seconds
+        for fd, connection in self._connections.parked():
+            self._connections.release(fd)
+            if connection.receive():
+                connection.is_handed_over = True
+                self.pool.submit(connection.serve)
+            elif not connection.is_closed:
+                connection.close()
+        while any(connection.is_handed_over for connection in list(self._open)) and time.monotonic() < end:
+            time.sleep(_STOP_LOOK_SECONDS)
+
+    def run(self) -> None:
+        """Serve until `stop_soon`, then finish."""
+        self.prepare()
+        self.announce()
+        self._connections.run(self.expiration_interval)
+        self.finish()
+
+    def stop_soon(self) -> None:
+        """Ask the selector loop to end; may be called by a signal handler."""
+        self.ready = False
+        self._connections._stop_requested = True
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper` (PEP 3333): an open file, from its present position to its end."""
+
+    def __init__(self, file: Any, block_size: int = 1 << 18) -> None:
+        self._file = file
+        self._block_size = block_size
+
+    def __iter__(self) -> "FileWrapper":
+        return self
+
+    def __next__(self) -> bytes:
+        data: bytes = self._file.read(self._block_size)
+        if not data:
+            raise StopIteration
+        return data
+
+    def close(self) -> None:
+        if hasattr(self._file, "close"):
+            self._file.close()
+
+
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target, which may be a whole URI (RFC 9112 §3.2.2)."""
+    if target[:1] == b"/" or target == b"*":
+        return target
+    _, separator, rest = target.partition(b"://")
+    if not separator:
+        return target
+    slash = rest.find(b"/")
+    return rest[slash:] if slash >= 0 else b"/"

@@ -1,0 +1,247 @@
+"""The master process: binds the socket, keeps the workers running, and touches no request."""
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from baludav.server.worker import Application, ServerOptions, Worker
+
+__all__ = ["ServerOptions", "serve"]
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_START_SECONDS = 60.0
+_QUICK_DEATH_SECONDS = 5.0  # a worker that lives shorter is not replaced at once
+_PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass
+class _Child:
+    pid: int
+    started: float
+    pipe: int  # the worker writes a byte when it is ready
+    is_ready: bool = False
+
+
+def serve(
+    options: ServerOptions, make_app: Callable[[], Application], *, ready: Callable[[int], None] = lambda port: None
+) -> int:
+    """Serve until SIGTERM or SIGINT; SIGHUP starts new workers and lets the old ones finish.
+
+    Args:
+        make_app: called in each worker, after the fork.
+        ready: called once with the port, when every worker accepts connections.
+    Returns:
+        exit status: 0 after a stop that was asked for.
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    listener = _listen(options)
+    try:
+        return _Master(options, make_app, ready, listener).run()
+    finally:
+        listener.close()
+
+
+def _listen(options: ServerOptions) -> socket.socket:
+    found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, proto, _, address = found[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it; without it every small answer waits 40 ms for an acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class _Master:
+    def __init__(
+        self, options: ServerOptions, make_app: Callable[[], Application], ready: Callable[[int], None],
+        listener: socket.socket,
+    ) -> None:  # fmt: skip
+        self._options = options
+        self._make_app = make_app
+        self._ready = ready
+        self._listener = listener
+        self._children: dict[int, _Child] = {}  # those that shall serve
+        self._leaving: dict[int, _Child] = {}  # those that finish what they have begun
+        self._stopping_since: float | None = None
+        self._restart_at: float | None = None
+        self._reload: dict[int, _Child] | None = None
+        self._is_announced = False
+
+    def run(self) -> int:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        old = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        old_wakeup = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(wake_read, selectors.EVENT_READ)
+        try:
+            for _ in range(self._options.workers):
+                self._add(self._children, self._fork())
+            while self._children or self._leaving:
+                status = self._turn(wake_read)
+                if status is not None:
+                    return status
+            return 0
+        finally:
+            for child in (*self._children.values(), *self._leaving.values(), *(self._reload or {}).values()):
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(child.pid, signal.SIGKILL)
+                    os.waitpid(child.pid, 0)
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            os.close(wake_read)
+            os.close(wake_write)
+
+    def _turn(self, wake_read: int) -> int | None:
+        """Wait for something to happen and act on it; an exit status ends the master."""
+        for key, _ in self._selector.select(self._patience()):
+            if key.fd == wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    for number in os.read(wake_read, 4096):
+                        self._signalled(number)
+            else:
+                self._spoken(key.data)
+        status = self._reap()
+        if status is not None:
+            return status
+        now = time.monotonic()
+        if self._restart_at is not None and now >= self._restart_at and self._stopping_since is None:
+            self._restart_at = None
+            while len(self._children) < self._options.workers:
+                self._add(self._children, self._fork())
+        if self._stopping_since is not None and now > self._stopping_since + self._options.graceful_seconds + 5:
+            log.warning("some requests did not finish in time")
+            for child in (*self._children.values(), *self._leaving.values()):
+                os.kill(child.pid, signal.SIGKILL)
+        return None
+
+    def _patience(self) -> float:
+        return 0.2 if self._restart_at is not None or self._stopping_since is not None else 5.0
+
+    def _signalled(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            again = self._stopping_since is not None
+            self._stopping_since = self._stopping_since or time.monotonic()
+            for child in (*self._children.values(), *self._leaving.values(), *(self._reload or {}).values()):
+                os.kill(child.pid, signal.SIGKILL if again else signal.SIGTERM)
+        elif number == signal.SIGHUP and self._stopping_since is None and self._reload is None:
+            log.info("starting new workers")
+            self._reload = {}
+            for _ in range(self._options.workers):
+                self._add(self._reload, self._fork())
+
+    def _spoken(self, child: _Child) -> None:
+        """A worker is ready, or has closed its pipe."""
+        self._selector.unregister(child.pipe)
+        child.is_ready = os.read(child.pipe, 1) == b"1"
+        os.close(child.pipe)
+        if self._reload is not None and self._reload and all(c.is_ready for c in self._reload.values()):
+            for leaving in self._children.values():
+                os.kill(leaving.pid, signal.SIGTERM)
+            self._leaving |= self._children
+            self._children, self._reload = self._reload, None
+            log.info("new workers serve")
+        if not self._is_announced and all(c.is_ready for c in self._children.values()):
+            self._is_announced = True
+            self._ready(self._listener.getsockname()[1])
+
+    def _reap(self) -> int | None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid == 0:
+                return None
+            if self._leaving.pop(pid, None) is not None:
+                continue
+            if self._reload is not None and pid in self._reload:
+                log.error("a new worker did not start; the old ones go on")
+                for child in self._reload.values():
+                    if child.pid != pid:
+                        os.kill(child.pid, signal.SIGKILL)
+                        self._leaving[child.pid] = child
+                self._reload = None
+                continue
+            dead = self._children.pop(pid, None)
+            if dead is None or self._stopping_since is not None:
+                continue
+            log.error("worker %d ended (%s); replacing it", pid, _how(status))
+            if not dead.is_ready and not self._is_announced:
+                return 1
+            lived = time.monotonic() - dead.started
+            self._restart_at = time.monotonic() + (0 if lived > _QUICK_DEATH_SECONDS else 1)
+
+    def _add(self, where: dict[int, _Child], child: _Child) -> None:
+        where[child.pid] = child
+        self._selector.register(child.pipe, selectors.EVENT_READ, child)
+
+    def _fork(self) -> _Child:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        master = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(write)
+            return _Child(pid, time.monotonic(), read)
+        status = 1
+        try:
+            os.close(read)
+            self._work(master, write)
+            status = 0
+        except OSError as error:
+            log.error("the worker cannot start: %s", error.strerror if error.errno != errno.EPIPE else error)
+        except BaseException:
+            log.exception("the worker failed")
+        finally:
+            logging.shutdown()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _work(self, master: int, pipe: int) -> None:
+        """A worker's whole life."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != master:
+            return
+        app = self._make_app()
+        worker = Worker(self._options, self._listener, app)
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop_soon())
+        worker.announce = lambda: os.write(pipe, b"1")
+        worker.run()
+        if hasattr(app, "close"):
+            app.close()
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {os.WTERMSIG(status)}"
+    return f"status {os.WEXITSTATUS(status)}"
