@@ -390,7 +390,7 @@ def _read(stream: Any, length: int) -> bytes:
     while length > 0:
         try:
             piece = stream.read(min(length, _PIECE))
-        except (OSError, ValueError) as error:
+        except (EOFError, OSError, ValueError) as error:
             raise BadRequest("The body broke off") from error
         if not piece:
             break

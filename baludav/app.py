@@ -1,0 +1,50 @@
+"""Assembles the WSGI application of one worker: WsgiDAV with our provider, and the house behind it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsgidav.wsgidav_app import WsgiDAVApp
+
+from baludav.config import Config
+from providers.house import KEY, House, open_house
+
+__all__ = ["House", "make_app", "open_house"]
+
+# What serves the tree when there is no configuration file.
+_DEFAULTS: dict[str, Any] = {
+    "provider_mapping": {
+        "/dav": {"class": "providers.provider.TreeProvider", "kwargs": {"application": "${application}"}}
+    },
+    "middleware_stack": ["providers.front.Front", "providers.signin.SignIn", "providers.resolver.Resolver"],
+    "lock_storage": False,
+    "property_manager": False,
+    "verbose": 2,
+    "logging": {"enable": False},
+}
+
+
+class App(WsgiDAVApp):  # type: ignore[misc]  # WsgiDAV carries no types
+    """WsgiDAV's application, without what it does to a path on its way in: our rooms decode it themselves, once."""
+
+    def __init__(self, config: dict[str, Any], house: House) -> None:
+        self._house = house
+        super().__init__(config)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["wsgidav.app"] = self
+        environ["wsgidav.config"] = self.config
+        environ["wsgidav.provider"] = None
+        environ["wsgidav.verbose"] = self.verbose
+        answered: Iterable[bytes] = self.application(environ, start_response)
+        return answered
+
+    def close(self) -> None:
+        self._house.close()
+
+
+def make_app(config: Config) -> App:
+    """The application of one worker; call it after `fork`."""
+    house = open_house(config)
+    app = App({**_DEFAULTS, **config.wsgidav, "host": config.host, "port": config.port, KEY: house}, house)
+    house.tree.catch_up()
+    return app

@@ -1,0 +1,88 @@
+"""The outermost room: turns failures into answers, and guards every answer against misuse in a browser."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from baludav.errors import Failure, Locked, Unavailable, status_line
+from baludav.tree.paths import quote
+from providers import xml
+from providers.house import KEY, House
+from providers.signin import HEALTH, Application
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("baludav.access")
+
+# Files come from users: a browser must take none of them for a page or script of this server.
+_GUARDS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"),
+    ("Referrer-Policy", "no-referrer"),
+]  # fmt: skip
+
+
+class Front:
+    """Middleware in WsgiDAV's manner; it must be the first."""
+
+    def __init__(self, wsgidav_app: Any, next_app: Application, config: dict[str, Any]) -> None:
+        self._next = next_app
+        self._config = config
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begun = time.monotonic()
+        status = "500"
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = line
+            return start_response(line, headers + _GUARDS, exc_info)
+
+        try:
+            if environ.get("PATH_INFO") == HEALTH:
+                return self._health(environ, start)
+            return self._next(environ, start)
+        except Failure as failure:
+            if isinstance(failure.__cause__, OSError) and failure.status >= 500:
+                log.warning("%s %s: %s", environ["REQUEST_METHOD"], _shown(environ), failure.__cause__)
+            return _answer(environ, start, failure)
+        except Exception:
+            log.exception("%s %s failed", environ["REQUEST_METHOD"], _shown(environ))
+            return _answer(environ, start, Failure("Something went wrong; the log of the server says what"))
+        finally:
+            if access_log.isEnabledFor(logging.INFO):
+                access_log.info(
+                    "%s %s %s %s %s %d ms",
+                    environ.get("REMOTE_ADDR", "-"),
+                    environ.get("wsgidav.auth.user_name") or "-",
+                    environ["REQUEST_METHOD"],
+                    _shown(environ),
+                    status[:3],
+                    (time.monotonic() - begun) * 1000,
+                )
+
+    def _health(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        house: House = self._config[KEY]
+        house.accounts.is_empty()  # asks the index
+        body = b"ok\n"
+        start("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:
+    hrefs = []
+    if isinstance(failure, Locked):
+        hrefs.append(environ.get("baludav.mount", "") + quote(failure.lock_root))
+    if failure.condition or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        kind, body = xml.CONTENT_TYPE, xml.error_body(failure.condition, hrefs, str(failure))
+    else:
+        kind, body = "text/plain; charset=utf-8", f"{failure}\n".encode()
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *failure.headers]
+    if isinstance(failure, Unavailable):
+        headers.append(("Retry-After", "30"))
+    start(status_line(failure.status), headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _shown(environ: dict[str, Any]) -> str:
+    return str(environ.get("REQUEST_URI") or environ.get("PATH_INFO"))[:500]

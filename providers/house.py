@@ -1,0 +1,49 @@
+"""What one process holds open: the index, the accounts, the tree."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+
+from baludav.accounts.accounts import Accounts
+from baludav.accounts.signin import SignIn
+from baludav.config import Config
+from baludav.db.engine import Database
+from baludav.db.migrate import upgrade
+from baludav.db.tables import meta
+from baludav.tree.tree import Tree
+
+KEY = "baludav.house"  # where the WsgiDAV configuration carries it
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything a process needs to serve; open it after `fork`.
+
+    Attributes:
+        instance: names this installation in the ids of its resources.
+    """
+
+    config: Config
+    database: Database
+    accounts: Accounts
+    sign_in: SignIn
+    tree: Tree
+    instance: UUID
+
+    def close(self) -> None:
+        """Close whatever was opened."""
+        self.sign_in.close()
+        self.tree.close()
+        self.database.close()
+
+
+def open_house(config: Config) -> House:
+    """Open the data folder, making it and its index if they are not there."""
+    config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(config.folder / "index.db", config.settings.durability)
+    upgrade(database)
+    with database.reading() as connection:
+        instance = connection.scalar(select(meta.c.value).where(meta.c.key == "instance"))
+    accounts = Accounts(database)
+    return House(config, database, accounts, SignIn(accounts), Tree(config, database, accounts), UUID(instance))

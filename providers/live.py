@@ -1,0 +1,144 @@
+"""Live properties (RFC 4918 §15 and others): what the server knows about a resource, as XML."""
+
+import functools
+import mimetypes
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+
+from baludav.tree.locks import Lock
+from baludav.tree.paths import Path
+from baludav.tree.reading import Resource
+from providers import xml
+from providers.request import Request
+
+_TYPES = mimetypes.MimeTypes(())  # what Python knows, not what this machine happens to have installed
+
+_SUPPORTED_LOCK = "<D:supportedlock>{}</D:supportedlock>".format(
+    "".join(
+        f"<D:lockentry><D:lockscope><D:{scope}/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
+        for scope in ("exclusive", "shared")
+    )
+)
+_COLLECTION = "<D:resourcetype><D:collection/></D:resourcetype>"
+
+
+@functools.lru_cache(maxsize=1024)
+def content_type(name: str) -> str:
+    """The media type that a name implies (RFC 9110 §8.3)."""
+    return _TYPES.guess_type(f"x{name}")[0] or "application/octet-stream"
+
+
+@functools.lru_cache(maxsize=8192)
+def http_date(seconds: int) -> str:
+    """RFC 9110 §5.6.7, from seconds since the epoch."""
+    return formatdate(seconds, usegmt=True)
+
+
+@functools.lru_cache(maxsize=8192)
+def iso_date(seconds: int) -> str:
+    """RFC 3339, from seconds since the epoch."""
+    return datetime.fromtimestamp(max(0, seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Live:
+    """The live properties of the resources of one answer; what they have in common is asked once."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._has_locks: dict[int, bool] = {}
+
+    def locks(self, resource: Resource) -> list[tuple[Lock, Path]]:
+        """Locks that cover a resource, with their roots."""
+        root = resource.place.root
+        if root is None:
+            return []
+        if root.id not in self._has_locks:
+            tree = self._request.house.tree
+            with tree.database.reading() as connection:
+                self._has_locks[root.id] = bool(tree.locks.all_live(connection, root.id))
+        return self._request.user.locks_on(resource) if self._has_locks[root.id] else []
+
+    def value(self, name: str, resource: Resource) -> str | None:
+        """The property as an element; None if the resource has no such live property."""
+        make = PROPERTIES.get(name)
+        return None if make is None else make(self, resource)
+
+    def display_name(self, resource: Resource) -> str:
+        return f"<D:displayname>{xml.text(resource.name)}</D:displayname>"
+
+    def resource_type(self, resource: Resource) -> str:
+        return _COLLECTION if resource.is_collection else "<D:resourcetype/>"
+
+    def content_length(self, resource: Resource) -> str | None:
+        return None if resource.is_collection else f"<D:getcontentlength>{resource.size}</D:getcontentlength>"
+
+    def media_type(self, resource: Resource) -> str | None:
+        if resource.is_collection:
+            return None
+        return f"<D:getcontenttype>{content_type(resource.name)}</D:getcontenttype>"
+
+    def etag(self, resource: Resource) -> str | None:
+        return f'<D:getetag>"{resource.etag}"</D:getetag>' if resource.etag else None
+
+    def last_modified(self, resource: Resource) -> str:
+        return f"<D:getlastmodified>{http_date(resource.modified)}</D:getlastmodified>"
+
+    def created(self, resource: Resource) -> str:
+        return f"<D:creationdate>{iso_date(resource.created_ns // 1_000_000_000)}</D:creationdate>"
+
+    def supported_lock(self, resource: Resource) -> str:
+        return _SUPPORTED_LOCK
+
+    def lock_discovery(self, resource: Resource) -> str:
+        found = "".join(self.active_lock(lock, root) for lock, root in self.locks(resource))
+        return f"<D:lockdiscovery>{found}</D:lockdiscovery>"
+
+    def active_lock(self, lock: Lock, root: Path) -> str:
+        """One lock as RFC 4918 §14.1 has it."""
+        seconds = self._request.house.tree.locks.seconds_left(lock)
+        return (
+            f"<D:activelock><D:locktype><D:write/></D:locktype>"
+            f"<D:lockscope><D:{'exclusive' if lock.is_exclusive else 'shared'}/></D:lockscope>"
+            f"<D:depth>{'infinity' if lock.is_infinite else '0'}</D:depth>{lock.owner_xml}"
+            f"<D:timeout>Second-{seconds}</D:timeout><D:locktoken><D:href>{lock.token}</D:href></D:locktoken>"
+            f"<D:lockroot><D:href>{self._request.href(root, is_collection=False)}</D:href></D:lockroot></D:activelock>"
+        )
+
+    def used(self, resource: Resource) -> str | None:
+        quota = self._request.user.quota(resource) if resource.is_collection else None
+        return None if quota is None else f"<D:quota-used-bytes>{quota[0]}</D:quota-used-bytes>"
+
+    def available(self, resource: Resource) -> str | None:
+        quota = self._request.user.quota(resource) if resource.is_collection else None
+        return None if quota is None else f"<D:quota-available-bytes>{quota[1]}</D:quota-available-bytes>"
+
+    def principal(self, resource: Resource) -> str:
+        href = self._request.href((), is_collection=True)
+        return f"<D:current-user-principal><D:href>{href}</D:href></D:current-user-principal>"
+
+    def resource_id(self, resource: Resource) -> str | None:
+        if resource.id is None:
+            return None
+        found = uuid.uuid5(self._request.house.instance, str(resource.id))
+        return f"<D:resource-id><D:href>urn:uuid:{found}</D:href></D:resource-id>"
+
+
+PROPERTIES: dict[str, Callable[[Live, Resource], str | None]] = {
+    "{DAV:}creationdate": Live.created,
+    "{DAV:}displayname": Live.display_name,
+    "{DAV:}getcontentlength": Live.content_length,
+    "{DAV:}getcontenttype": Live.media_type,
+    "{DAV:}getetag": Live.etag,
+    "{DAV:}getlastmodified": Live.last_modified,
+    "{DAV:}resourcetype": Live.resource_type,
+    "{DAV:}supportedlock": Live.supported_lock,
+    "{DAV:}lockdiscovery": Live.lock_discovery,
+    # Not in allprop (RFC 4331 §2, RFC 5397 §3, RFC 5842 §3.1):
+    "{DAV:}quota-used-bytes": Live.used,
+    "{DAV:}quota-available-bytes": Live.available,
+    "{DAV:}current-user-principal": Live.principal,
+    "{DAV:}resource-id": Live.resource_id,
+}
+IN_ALLPROP = tuple(PROPERTIES)[:9]

@@ -1,0 +1,136 @@
+"""GET and HEAD (RFC 9110 §9.3): bytes, parts of them, or a plain listing for a browser."""
+
+import html
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+
+from baludav.tree.digests import format_digest, wanted
+from baludav.tree.paths import quote
+from baludav.tree.preconditions import State
+from baludav.tree.ranges import Multipart, content_range, multipart, parse_range
+from baludav.tree.reading import OpenFile, Resource
+from providers.live import content_type, http_date
+from providers.request import Answer, Headers, Request, etag_headers
+
+_PIECE = 256 * 1024
+
+
+class FileBody:
+    """Part of an open file as a WSGI body; a server that knows `fileno`, `offset` and `length` sends it itself."""
+
+    def __init__(self, file: OpenFile, offset: int, length: int) -> None:
+        self._file = file
+        self.offset = offset
+        self.length = length
+
+    def fileno(self) -> int:
+        return self._file.fd
+
+    def __iter__(self) -> Iterator[bytes]:
+        return _pieces(self._file.fd, self.offset, self.length)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _PartsBody:
+    """Several parts of an open file, with what stands between them."""
+
+    def __init__(self, file: OpenFile, ranges: list[tuple[int, int]], layout: Multipart) -> None:
+        self._file = file
+        self._ranges = ranges
+        self._layout = layout
+
+    def __iter__(self) -> Iterator[bytes]:
+        for head, (start, stop) in zip(self._layout.heads, self._ranges, strict=True):
+            yield head
+            yield from _pieces(self._file.fd, start, stop - start)
+        yield self._layout.tail
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def handle(request: Request) -> Answer:
+    """Answer GET or HEAD."""
+    resource = request.look()
+    if resource.is_collection:
+        return _listing(request, resource)
+    file = request.user.open(request.path)
+    try:
+        answer = _bytes(request, file)
+    except BaseException:
+        file.close()
+        raise
+    if not isinstance(answer.body, FileBody | _PartsBody):
+        file.close()
+    return answer
+
+
+def _bytes(request: Request, file: OpenFile) -> Answer:
+    resource = file.resource
+    state = State(True, resource.etag, resource.modified)
+    request.user.check_if(request.path, request.terms)
+    headers: Headers = [
+        *etag_headers(resource),
+        ("Last-Modified", http_date(resource.modified)),
+        ("Cache-Control", "private, no-cache"),  # keep it, but ask before using it again
+    ]
+    if not request.terms.conditions.check_read(state):
+        return Answer(304, headers)
+    is_head = request.method == "HEAD"
+    kind = content_type(resource.name)
+    headers.append(("Accept-Ranges", "bytes"))
+    if resource.etag and wanted(request.header("Want-Repr-Digest") or "") == "sha-256":
+        headers.append(("Repr-Digest", format_digest(resource.etag)))
+    ranges = None
+    if not is_head and request.terms.conditions.range_applies(state):  # Range is for GET alone (§14.2)
+        ranges = parse_range(request.header("Range"), resource.size)
+    if ranges is None:
+        if wanted(request.header("Want-Content-Digest") or "") == "sha-256" and resource.etag:
+            headers.append(("Content-Digest", format_digest(resource.etag)))
+        headers += [("Content-Type", kind), ("Content-Length", str(resource.size))]
+        return Answer(200, headers, [] if is_head else FileBody(file, 0, resource.size))
+    if len(ranges) == 1:
+        start, stop = ranges[0]
+        headers += [
+            ("Content-Type", kind),
+            ("Content-Range", content_range(start, stop, resource.size)),
+            ("Content-Length", str(stop - start)),
+        ]
+        return Answer(206, headers, FileBody(file, start, stop - start))
+    boundary = secrets.token_hex(16)
+    layout = multipart(ranges, resource.size, kind, boundary)
+    headers += [
+        ("Content-Type", f"multipart/byteranges; boundary={boundary}"),
+        ("Content-Length", str(layout.length)),
+    ]
+    return Answer(206, headers, _PartsBody(file, ranges, layout))
+
+
+def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    while length and (piece := os.pread(fd, min(length, _PIECE), offset)):
+        yield piece
+        offset += len(piece)
+        length -= len(piece)
+
+
+def _listing(request: Request, resource: Resource) -> Answer:
+    """What a person sees who opens a collection in a browser."""
+    body: Iterable[bytes] = []
+    length = None
+    if request.method == "GET":
+        lines = [f"<!DOCTYPE html><meta charset=utf-8><title>{html.escape(resource.name or '/')}</title><ul>"]
+        if resource.path:
+            lines.append(f'<li><a href="{request.href(resource.path[:-1], is_collection=True)}">..</a>')
+        for member in request.user.members(resource):
+            href = request.mount + quote(member.path, member.is_collection)
+            slash = "/" if member.is_collection else ""
+            lines.append(f'<li><a href="{href}">{html.escape(member.name)}{slash}</a>')
+        page = "\n".join([*lines, "</ul>\n"]).encode()
+        body, length = [page], len(page)
+    headers: Headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "private, no-cache")]
+    if length is not None:
+        headers.append(("Content-Length", str(length)))
+    return Answer(200, headers, body)

@@ -1,0 +1,19 @@
+"""OPTIONS (RFC 9110 §9.3.7, RFC 4918 §10.1), which needs no sign-in and so tells nothing about resources."""
+
+from baludav.errors import MethodNotAllowed
+from providers.request import Answer, Headers, Request
+
+ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
+ALLOWED_AT_ROOT = "OPTIONS, GET, HEAD, PROPFIND"
+# macOS mounts read-only without class 2, Windows does not mount without MS-Author-Via.
+DAV_HEADERS: Headers = [("DAV", "1, 2, 3, extended-mkcol"), ("MS-Author-Via", "DAV")]
+
+
+def handle(request: Request) -> Answer:
+    """What can be done below the mount."""
+    return Answer(200, [*DAV_HEADERS, ("Allow", ALLOWED), ("Accept-Ranges", "bytes"), ("Content-Length", "0")])
+
+
+def refuse(request: Request) -> Answer:
+    """POST has no meaning here."""
+    raise MethodNotAllowed(headers=(("Allow", ALLOWED),))

@@ -1,0 +1,108 @@
+"""PUT (RFC 9110 §9.3.4, RFC 4918 §9.7): replaces or creates the bytes of one resource, all or nothing."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
+from baludav.tree.digests import parse_digest
+from providers.live import http_date
+from providers.methods.options import ALLOWED
+from providers.request import Answer, Request, etag_headers, parse_mtime
+
+_PIECE = 256 * 1024
+_OC_CHECKSUM = re.compile(r"SHA256:([0-9A-Fa-f]{64})\Z", re.IGNORECASE)
+
+
+def handle(request: Request) -> Answer:
+    """Answer PUT."""
+    environ = request.environ
+    _refuse_parts(request)
+    if request.names_collection:
+        raise MethodNotAllowed("A path with a trailing slash names a collection; use MKCOL", headers=(("Allow", ALLOWED),))
+    length = _length(environ)
+    sha256, sha512 = _announced_digests(request)
+    modified_ns = parse_mtime(environ)
+    with request.user.open_write(request.path, request.terms, length=length) as upload:
+        digest = hashlib.sha512() if sha512 else None
+        try:
+            for piece in _pieces(environ["wsgi.input"], length):
+                upload.write(piece)
+                if digest is not None:
+                    digest.update(piece)
+        except EOFError as error:
+            raise BadRequest("The upload broke off; nothing was changed") from error
+        expected = request.header("X-Expected-Entity-Length")  # macOS, beside chunks
+        if expected is not None and expected.isdigit() and int(expected[:19]) != upload.size:
+            raise BadRequest(f"{expected} bytes were announced, {upload.size} came")
+        if digest is not None and digest.digest() != sha512:
+            raise BadRequest("The bytes received do not have the digest that was announced")
+        written = upload.commit(modified_ns=modified_ns, sha256=sha256)
+    headers = [*etag_headers(written.resource), ("Last-Modified", http_date(written.resource.modified))]
+    if modified_ns is not None:
+        headers.append(("X-OC-Mtime", "accepted"))
+    if written.is_created:
+        headers += [("Location", request.href(request.path, is_collection=False)), ("Content-Length", "0")]
+    return Answer(201 if written.is_created else 204, headers)
+
+
+def refuse_patch(request: Request) -> Answer:
+    """PATCH and its dialects for partial updates are not understood; to take one for a PUT would ruin the file."""
+    raise UnsupportedMediaType("Partial updates are not supported; send the whole file by PUT")
+
+
+def _refuse_parts(request: Request) -> None:
+    environ = request.environ
+    if request.header("Content-Range") is not None:
+        raise BadRequest("A part of a file cannot be PUT (RFC 9110 §14.5); send the whole file")
+    if (request.header("Content-Encoding") or "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Encoded bodies are not supported; send the bytes as they are")
+    if environ.get("CONTENT_TYPE", "").lower().startswith("application/x-sabredav-partialupdate"):
+        raise UnsupportedMediaType("Partial updates are not supported; send the whole file by PUT")
+    if request.header("OC-Chunked") is not None:
+        raise NotImplementedHere("Chunks by name are not supported; send the whole file by PUT")
+
+
+def _length(environ: dict[str, Any]) -> int | None:
+    """Announced length; None for chunks."""
+    if environ.get("HTTP_TRANSFER_ENCODING"):
+        return None
+    text = environ.get("CONTENT_LENGTH") or "0"
+    if not text.isdigit() or len(text) > 18:
+        raise BadRequest("Content-Length is no number")
+    return int(text)
+
+
+def _announced_digests(request: Request) -> tuple[str | None, bytes | None]:
+    """SHA-256 (hex) and SHA-512 that the client says the bytes have (RFC 9530, and `OC-Checksum`)."""
+    found: dict[str, bytes] = {}
+    for name in ("Repr-Digest", "Content-Digest"):
+        header = request.header(name)
+        for algorithm, value in (parse_digest(header) if header else {}).items():
+            if found.setdefault(algorithm, value) != value:
+                raise BadRequest("Repr-Digest and Content-Digest disagree")
+    match = _OC_CHECKSUM.match(request.header("OC-Checksum") or "")
+    if match and found.setdefault("sha-256", bytes.fromhex(match[1])) != bytes.fromhex(match[1]):
+        raise BadRequest("OC-Checksum and the digest disagree")
+    sha256 = found.get("sha-256")
+    return sha256.hex() if sha256 is not None else None, found.get("sha-512")
+
+
+def _pieces(stream: Any, length: int | None) -> Iterator[memoryview]:
+    """The body in large pieces, into one buffer where the server's stream can do that."""
+    buffer = memoryview(bytearray(min(_PIECE, length) if length is not None else _PIECE))
+    left = length
+    while left is None or left > 0:
+        view = buffer if left is None else buffer[: min(left, len(buffer))]
+        if hasattr(stream, "readinto"):
+            count = stream.readinto(view)
+        else:
+            piece = stream.read(len(view))
+            count = len(piece)
+            view[:count] = piece
+        if not count:
+            return
+        if left is not None:
+            left -= count
+        yield view[:count]
