@@ -66,6 +66,12 @@ class Conflict(Failure):
     status = 409
 
 
+class LockTokenMismatch(Conflict):
+    """The lock token is not that of the lock on this resource (RFC 4918 §9.11.1)."""
+
+    condition = "lock-token-matches-request-uri"
+
+
 class PreconditionFailed(Failure):
     """A precondition of the request does not hold (RFC 9110 §13, RFC 4918 §10.4)."""
 

@@ -138,7 +138,7 @@ Index("ix_journal_root", journal.c.root_id, journal.c.number)
 locks = Table(
     "locks",
     metadata,
-    Column("token", String(64), primary_key=True),  # urn:uuid:…
+    Column("token", String(64), primary_key=True),  # a URI
     Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
     Column("resource_id", Id, ForeignKey("resources.id", ondelete="CASCADE"), nullable=False),
     Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
