@@ -23,7 +23,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-class App(WsgiDAVApp):  # type: ignore[misc]  # WsgiDAV carries no types
+class App(WsgiDAVApp):
     """WsgiDAV's application, without what it does to a path on its way in: our rooms decode it themselves, once."""
 
     def __init__(self, config: dict[str, Any], house: House) -> None:

@@ -17,7 +17,7 @@ access_log = logging.getLogger("baludav.access")
 # Files come from users: a browser must take none of them for a page or script of this server.
 _GUARDS = [
     ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"),
+    ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'"),
     ("Referrer-Policy", "no-referrer"),
 ]  # fmt: skip
 

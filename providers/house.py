@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
-
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.signin import SignIn
 from baludav.config import Config
 from baludav.db.engine import Database
 from baludav.db.migrate import upgrade
-from baludav.db.tables import meta
 from baludav.tree.tree import Tree
 
 KEY = "baludav.house"  # where the WsgiDAV configuration carries it
@@ -43,7 +40,7 @@ def open_house(config: Config) -> House:
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(config.folder / "index.db", config.settings.durability)
     upgrade(database)
-    with database.reading() as connection:
-        instance = connection.scalar(select(meta.c.value).where(meta.c.key == "instance"))
+    instance = database.note("instance")
+    assert instance is not None  # part of the schema
     accounts = Accounts(database)
     return House(config, database, accounts, SignIn(accounts), Tree(config, database, accounts), UUID(instance))

@@ -1,8 +1,11 @@
 """Starting the server, and the first start."""
 
-import functools
+import contextlib
+import fcntl
 import ipaddress
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,14 +39,19 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
       baludav serve --host 0.0.0.0 --tls self-signed
       BALUDAV_DATA=/srv/baludav baludav serve --port 8443
     """
-    config = asked.config(host=host, port=port, workers=workers, tls=tls)
+    def read() -> Config:
+        return asked.config(host=host, port=port, workers=workers, tls=tls)
+
+    config = read()
     require_sense(config)
     from baludav import log
 
     log.configure(config.settings.log_level)
-    with opened(config) as house:
+    with opened(config) as house, _claimed(config.folder):
         password = _first_start(house)
-    return _serve(config, password)
+        house.tree.prepare()
+        house.close()  # nothing may be open when the workers are forked
+        return _serve(config, password, read)
 
 
 @click.command()
@@ -111,7 +119,22 @@ def _welcome(address: str, password: str | None) -> str:
     return "\n".join(lines)
 
 
-def _serve(config: Config, password: str | None) -> int:
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """One server for a data folder: a second one would clean up what the first is writing."""
+    fd = os.open(folder / "serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise ConfigError(f"Another server uses {folder}; stop it, or set BALUDAV_DATA to another folder") from None
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _serve(config: Config, password: str | None, read: Callable[[], Config]) -> int:
     from baludav.app import make_app
     from baludav.server.workers import ServerOptions, serve
 
@@ -133,7 +156,7 @@ def _serve(config: Config, password: str | None) -> int:
         graceful_seconds=settings.graceful_seconds,
     )
     try:
-        return serve(options, functools.partial(make_app, config), ready=ready)
+        return serve(options, lambda: make_app(read()), ready=ready)
     finally:
         if password is not None and not is_shown:  # it could not be learned any more
             click.echo(_welcome(url(config), password))
@@ -142,8 +165,8 @@ def _serve(config: Config, password: str | None) -> int:
 def _ssl(config: Config) -> Any:
     if not config.is_encrypted:
         return None
-    from baludav.server import tls
+    from baludav.server.tls import context, self_signed
 
     if config.certificate is not None and config.private_key is not None:
-        return tls.context(config.certificate, config.private_key, config.certificate_chain)
-    return tls.context(*tls.self_signed(config.folder / "tls", config.host))
+        return context(config.certificate, config.private_key, config.certificate_chain)
+    return context(*self_signed(config.folder / "tls", config.host))

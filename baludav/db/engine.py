@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30
+_note = select(meta.c.value).where(meta.c.key == bindparam("key"))
 
 
 class Database:
@@ -68,6 +70,11 @@ class Database:
         """
         with _translated():
             return self._writer.run(work)
+
+    def note(self, key: str) -> str | None:
+        """What the table `meta` says of this database: its `instance`, its `epoch`, and so on."""
+        with self.reading() as connection:
+            return connection.scalar(_note, {"key": key})
 
     def close(self) -> None:
         """Close every connection."""

@@ -79,7 +79,12 @@ class RequestParser:
         self.requests: deque[Request] = deque()
         self._parser = httptools.HttpRequestParser(self)
         self._past_parser = 0  # bytes of a body that go past it
-        self._reset()
+        self._has_begun = False
+        self._is_in_body = False
+        self._head_size = 0
+        self._target = b""
+        self._fields: dict[bytes, bytes] = {}
+        self._count = 0
 
     @property
     def is_in_head(self) -> bool:
@@ -149,7 +154,7 @@ class RequestParser:
         self._is_in_body = False
         self._head_size = 0
         self._target = b""
-        self._fields: dict[bytes, bytes] = {}
+        self._fields = {}
         self._count = 0
 
     # What httptools calls

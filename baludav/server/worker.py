@@ -53,7 +53,7 @@ class ServerOptions:
     max_connections: int = 4000
 
 
-class _Connections(ConnectionManager):  # type: ignore[misc]  # cheroot carries no types
+class _Connections(ConnectionManager):
     """cheroot's selector loop, with a deadline for each connection."""
 
     def put(self, connection: Connection) -> None:
@@ -83,7 +83,7 @@ class _Connections(ConnectionManager):  # type: ignore[misc]  # cheroot carries 
             self._selector.unregister(fd)
 
 
-class Worker(cheroot.wsgi.Server):  # type: ignore[misc]  # cheroot carries no types
+class Worker(cheroot.wsgi.Server):
     """Serves connections of one listening socket, which other workers share.
 
     Args:
@@ -130,6 +130,7 @@ class Worker(cheroot.wsgi.Server):  # type: ignore[misc]  # cheroot carries no t
         super().prepare()
         self.requests.stop(0)
         self.socket.setblocking(False)  # several workers race to accept; the losers must not wait
+        self._connections: _Connections
         self._connections._selector.unregister(self.socket.fileno())
         self._connections.close()
         self._connections = _Connections(self)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, update
 
 from baludav.db.tables import meta, resources
 from baludav.errors import Failure
@@ -60,9 +60,7 @@ def rebuild(tree: "Tree", progress: Progress) -> int:
     Returns:
         int: number of files.
     """
-    with tree.database.reading() as connection:
-        is_continued = connection.scalar(select(meta.c.value).where(meta.c.key == "rebuilding")) is not None
-    if not is_continued:
+    if tree.database.note("rebuilding") is None:
 
         def begin(connection: Connection) -> None:
             connection.execute(update(resources).values(is_settled=False))

@@ -71,6 +71,7 @@ class Copying(Writing):
         Raises: as `copy`.
         """
         self._require_apart(self.writable(source)[0], self.writable(target)[0])
+        self.look(source)
         try:
             with self.guarded(source, target) as (origin, goal):
                 self.check(origin, terms)

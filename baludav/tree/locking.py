@@ -72,6 +72,7 @@ class Locking(Writing):
 
     def unlock(self, path: Path, token: str) -> bool:
         """UNLOCK (RFC 4918 §9.11); False if there is no such lock (any more)."""
+        self.look(path)
         target = self.unguarded(path)
         if target.known is None:
             raise NotFound()

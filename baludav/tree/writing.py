@@ -217,6 +217,7 @@ class Writing(Guarding):
         Raises:
             Locked: a lock is in the way, possibly on a member.
         """
+        self.look(path)
         with self.guarded(path) as (target,):
             place, root, known, chain = target
             self.check(target, terms)

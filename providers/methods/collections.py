@@ -10,7 +10,8 @@ _SETTABLE = {"{DAV:}displayname"}
 
 def make(request: Request) -> Answer:
     """Answer MKCOL."""
-    if request.environ.get("CONTENT_LENGTH", "0") not in ("", "0") and "xml" not in request.environ.get("CONTENT_TYPE", ""):
+    has_body = request.environ.get("CONTENT_LENGTH", "0") not in ("", "0")
+    if has_body and "xml" not in request.environ.get("CONTENT_TYPE", ""):
         raise UnsupportedMediaType("A body of MKCOL must be XML (RFC 5689)")
     dead: dict[str, bytes | None] = {}
     for verb, what in xml.parse_mkcol(request.body()):

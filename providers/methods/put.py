@@ -20,7 +20,8 @@ def handle(request: Request) -> Answer:
     environ = request.environ
     _refuse_parts(request)
     if request.names_collection:
-        raise MethodNotAllowed("A path with a trailing slash names a collection; use MKCOL", headers=(("Allow", ALLOWED),))
+        allow = ("Allow", ALLOWED)
+        raise MethodNotAllowed("A path with a trailing slash names a collection; use MKCOL", headers=(allow,))
     length = _length(environ)
     sha256, sha512 = _announced_digests(request)
     modified_ns = parse_mtime(environ)

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import requests
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from tests.serving import Server
 
 NAMES = ["a", "b.txt", "Ä ö", "%41", "#?&;+", '"<>\'', ".dot", "日本🎌", "a" * 200, "b"]
@@ -128,20 +129,20 @@ class Namespaces(RuleBasedStateMachine):
         assert answer.status_code == (204 if path in model.content else 404)
         model.drop(path)
 
-    @rule(user=users, source=paths, target=paths, overwrite=st.booleans(), is_move=st.booleans())
-    def transfer(self, user: str, source: Path, target: Path, overwrite: bool, is_move: bool) -> None:
+    @rule(user=users, source=paths, goal=paths, overwrite=st.booleans(), is_move=st.booleans())
+    def transfer(self, user: str, source: Path, goal: Path, overwrite: bool, is_move: bool) -> None:
         model = self.models[user]
-        headers = {"Destination": self.url(user, target), "Overwrite": "T" if overwrite else "F"}
+        headers = {"Destination": self.url(user, goal), "Overwrite": "T" if overwrite else "F"}
         answer = self.request(user, "MOVE" if is_move else "COPY", source, headers=headers)
-        expected = model.transfer_status(source, target, overwrite)
+        expected = model.transfer_status(source, goal, overwrite)
         if expected in (201, 204):
             assert answer.status_code == expected
-            model.copy(source, target)
+            model.copy(source, goal)
             if is_move:
                 model.drop(source)
         else:
             assert answer.status_code in (403, 404, 409, 412), answer.text
-            assert answer.status_code == expected or source not in model.content or not model.has_parent(target)
+            assert answer.status_code == expected or source not in model.content or not model.has_parent(goal)
 
     @rule(user=users, path=paths, value=st.text(alphabet="abc<&é ", min_size=1, max_size=5).map(str.strip))
     def set_property(self, user: str, path: Path, value: str) -> None:
