@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 import pytest
-from baludav.app import open_house
 from click.testing import CliRunner, Result
 
 from baludav import cli
 from baludav.accounts.accounts import Accounts
+from baludav.app import open_house
 from baludav.cli.serving import is_loopback, url
 from baludav.config import load
 from baludav.errors import NotSignedIn

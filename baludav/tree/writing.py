@@ -141,7 +141,7 @@ class Writing(Guarding):
             def work(connection: Connection) -> Row:
                 row = index.member(connection, parent.id, name)
                 if row is not None and row.is_collection:
-                    index.remove(connection, row.id)
+                    self.clear(connection, root, parent, name)
                     row = None
                 action, old = "modified", row.size if row else 0
                 if row is None:
@@ -188,6 +188,7 @@ class Writing(Guarding):
             self.require_locks(target, terms)
             parent = self.parent_of(target)
             stat = root.storage.make_folder(place.names)
+            reached("made")
             born_ns = root.storage.born_ns(place.names)
             at_ns = time.time_ns()
 

@@ -1,0 +1,105 @@
+"""A data folder with known content, operations on it, and the question whether all is well afterwards."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from sqlalchemy import select
+
+from baludav import config
+from baludav.db.tables import storage_roots
+from baludav.tree.checking import check
+from baludav.tree.reading import NO_TERMS
+from baludav.tree.scan import refresh
+from baludav.tree.tree import UserTree
+from providers.house import House, open_house
+
+Tree = dict[str, bytes | None]  # bytes by path, None for a collection
+
+BEFORE: Tree = {
+    "file": b"old bytes",
+    "other": b"other bytes" * 100,
+    "d": None,
+    "d/x": b"x" * 5000,
+    "d/sub": None,
+    "d/sub/y": b"y",
+    "e": None,
+    "e/z": b"z",
+    "kept": b"never touched",
+}
+
+
+def open_installation(folder: Path, durability: str = "safe") -> House:
+    """The house on a data folder, with one user and one share that may be elsewhere."""
+    share = folder / "share"
+    share.mkdir(exist_ok=True)
+    section = {"data": str(folder / "data"), "durability": durability}
+    section["shares"] = {"pub": {"folder": str(share), "write": ["alice"]}}  # type: ignore[assignment]
+    return open_house(config.build({"baludav": section}, {}))
+
+
+def prepare(folder: Path) -> None:
+    """Make the content of BEFORE."""
+    house = open_installation(folder)
+    house.accounts.add("alice", "alice's password")
+    house.tree.create_home("alice")
+    user = user_of(house)
+    for name, body in BEFORE.items():
+        if body is None:
+            user.make_collection(path(name), NO_TERMS)
+        else:
+            put(user, name, body)
+    user.look(("pub",))
+    house.close()
+
+
+def user_of(house: House) -> UserTree:
+    return house.tree.of(house.accounts.get("alice"))
+
+
+def path(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/"))
+
+
+def put(user: UserTree, name: str, body: bytes) -> None:
+    with user.open_write(path(name), NO_TERMS, length=len(body)) as upload:
+        upload.write(body)
+        upload.commit()
+
+
+def content(user: UserTree, top: str = "") -> Tree:
+    """Everything the user sees, read through the tree, each entity-tag compared with its bytes."""
+    found: Tree = {}
+    left = [user.look(path(top) if top else ())]
+    while left:
+        for member in user.members(left.pop()):
+            name = "/".join(member.path)
+            if member.is_collection:
+                found[name] = None
+                left.append(member)
+                continue
+            file = user.open(member.path)
+            found[name] = os.pread(file.fd, 1 << 20, 0)
+            file.close()
+            assert member.etag == hashlib.sha256(found[name] or b"").hexdigest()
+    return found
+
+
+def start_again(folder: Path) -> Tree:
+    """What a start after a crash finds; fails unless index, disk and quota agree and nothing is left behind."""
+    house = open_installation(folder)
+    try:
+        house.tree.prepare()
+        for root in house.tree.roots.everything():
+            for _ in refresh(house.tree, root):
+                pass
+        assert check(house.tree, lambda done, total: None) == []
+        found = content(user_of(house))
+        sizes = sum(len(body or b"") for body in found.values())
+        with house.database.reading() as connection:
+            assert sum(connection.scalars(select(storage_roots.c.used))) == sizes
+        for top in (folder / "data/files/alice", folder / "share"):
+            assert list((top / ".baludav/tmp").iterdir()) == []
+        return found
+    finally:
+        house.close()

@@ -1,0 +1,135 @@
+"""kill -9 at every step of every kind of change: afterwards each resource is wholly old or wholly new."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from baludav.tree import steps
+from baludav.tree.reading import NO_TERMS
+from baludav.tree.tree import UserTree
+from tests.crash.installation import BEFORE, Tree, open_installation, path, prepare, put, start_again, user_of
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _without(tree: Tree, *tops: str) -> Tree:
+    return {name: body for name, body in tree.items() if not any(_is_below(name, top) for top in tops)}
+
+
+def _is_below(name: str, top: str) -> bool:
+    return name == top or name.startswith(top + "/")
+
+
+def _copied(tree: Tree, source: str, target: str) -> Tree:
+    copies = {target + name[len(source) :]: body for name, body in tree.items() if _is_below(name, source)}
+    return {**_without(tree, target), **copies}
+
+
+def _moved(tree: Tree, source: str, target: str) -> Tree:
+    return _without(_copied(tree, source, target), source)
+
+
+def _copy(source: str, target: str) -> Callable[[UserTree], object]:
+    return lambda user: user.copy(path(source), path(target), NO_TERMS, overwrite=True, is_infinite=True)
+
+
+def _move(source: str, target: str) -> Callable[[UserTree], object]:
+    return lambda user: user.move(path(source), path(target), NO_TERMS, overwrite=True)
+
+
+def _lock(user: UserTree) -> object:
+    return user.lock(path("locked"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60)
+
+
+SEEN: Tree = {**BEFORE, "pub": None}
+OPERATIONS: dict[str, tuple[Callable[[UserTree], object], Tree]] = {
+    "put new": (lambda user: put(user, "new", b"new bytes"), {**SEEN, "new": b"new bytes"}),
+    "put over": (lambda user: put(user, "file", b"newer bytes"), {**SEEN, "file": b"newer bytes"}),
+    "mkcol": (lambda user: user.make_collection(path("c"), NO_TERMS), {**SEEN, "c": None}),
+    "delete file": (lambda user: user.delete(path("file"), NO_TERMS), _without(SEEN, "file")),
+    "delete collection": (lambda user: user.delete(path("d"), NO_TERMS), _without(SEEN, "d")),
+    "move file": (_move("file", "moved"), _moved(SEEN, "file", "moved")),
+    "move file over file": (_move("file", "other"), _moved(SEEN, "file", "other")),
+    "move collection": (_move("d", "e/d"), _moved(SEEN, "d", "e/d")),
+    "move collection over collection": (_move("d", "e"), _moved(SEEN, "d", "e")),
+    "move to a share": (_move("d", "pub/d"), _moved(SEEN, "d", "pub/d")),
+    "copy file": (_copy("file", "copied"), _copied(SEEN, "file", "copied")),
+    "copy file over file": (_copy("file", "other"), _copied(SEEN, "file", "other")),
+    "copy collection": (_copy("d", "e/d"), _copied(SEEN, "d", "e/d")),
+    "copy collection over collection": (_copy("d", "e"), _copied(SEEN, "d", "e")),
+    "copy file over collection": (_copy("file", "e"), _copied(SEEN, "file", "e")),
+    "lock a new name": (_lock, {**SEEN, "locked": b""}),
+}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pristine")
+    prepare(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_resource_is_wholly_old_or_wholly_new(name: str, pristine: Path, tmp_path: Path) -> None:
+    """Whatever step the process dies at, the next start finds the old tree or the new one, and nothing between."""
+    outcomes = set()
+    for step in itertools.count(1):
+        # Restored like a backup, so the index meets other inodes than those it knows.
+        folder = tmp_path / str(step)
+        shutil.copytree(pristine, folder)
+        child = subprocess.run(
+            [sys.executable, "-m", "tests.crash.test_break_points", str(folder), name, str(step)],
+            cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        has_passed = child.returncode == 0
+        assert has_passed or child.returncode == -signal.SIGKILL, child.stderr
+        found = start_again(folder)
+        new = OPERATIONS[name][1]
+        assert found in (SEEN, new), f"at step {step}"
+        outcomes.add(found == new)
+        if has_passed:
+            assert found == new
+            assert step > 1, "no step was reached"
+            break
+        shutil.rmtree(folder)
+    assert True in outcomes
+
+
+def _die_at(number: int) -> Callable[[str], None]:
+    seen = itertools.count(1)
+
+    def reached(step: str) -> None:
+        if next(seen) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
+def main(folder: str, name: str, number: str) -> None:
+    """What the child does: one operation, and dies on the way."""
+    house = open_installation(Path(folder))
+    user = user_of(house)
+    for module in list(sys.modules.values()):
+        if getattr(module, "reached", None) is steps.reached and module is not steps:
+            module.reached = _die_at_once  # type: ignore[attr-defined]
+    counter.append(_die_at(int(number)))
+    OPERATIONS[name][0](user)
+    house.close()
+
+
+counter: list[Callable[[str], None]] = []
+
+
+def _die_at_once(step: str) -> None:
+    counter[0](step)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
