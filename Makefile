@@ -22,8 +22,8 @@ lint: $(TEST_STAMP)
 	@$(BIN)/mypy
 
 bench: $(TEST_STAMP)
-	@$(BIN)/python perf/benchmark_sync.py
-	@$(BIN)/python perf/load_test_sync.py
+	@$(BIN)/python -m perf.benchmark_sync
+	@$(BIN)/python -m perf.load_test_sync
 
 clean:
 	@rm -rf $(VENV)

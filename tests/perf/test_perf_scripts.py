@@ -1,0 +1,31 @@
+"""The measurements run, assert their results, and save what they found; how fast it was is no matter here."""
+
+import json
+from pathlib import Path
+
+from perf import benchmark_sync, load_test_sync
+
+FIGURES = {"min_ms", "median_ms", "mean_ms", "p95_ms", "p99_ms", "operations_per_second", "success_rate"}
+
+
+def test_benchmark_saves_every_figure(tmp_path: Path) -> None:
+    """Transfers by size, hashing, clients, memory and index queries are in the report."""
+    assert benchmark_sync.main(["--quick", "--results", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "benchmark_sync.json").read_text())
+    results = report["results"]
+    assert [row["size"] for row in results["sha256"]] == ["1 KB", "10 KB", "100 KB", "1 MB", "5 MB"]
+    assert len(results["transfers"]) == 10
+    assert {row["query"] for row in results["index"]} == {"by id", "by path", "all, sorted"}
+    assert all(row["success_rate"] == 1.0 for row in results["clients"])
+    assert results["memory"]["after_MiB"] > 0
+    assert {"machine", "versions", "date", "settings"} <= report.keys()
+
+
+def test_load_test_has_no_failed_operation(tmp_path: Path) -> None:
+    """Each of the four loads reports its figures, and every operation succeeded."""
+    assert load_test_sync.main(["--quick", "--results", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "load_test_sync.json").read_text())["results"]
+    assert len(results) == 4
+    for result in results.values():
+        assert result["success_rate"] == 1.0
+        assert result.keys() >= FIGURES
