@@ -31,7 +31,7 @@ PASSWORD = "measured"
 START_SECONDS = 30
 _PACKAGES = ("wsgidav", "cheroot", "httptools", "sqlalchemy", "lxml")
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 170)
 
 
 class Server:
