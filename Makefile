@@ -19,6 +19,7 @@ test: $(TEST_STAMP)
 
 lint: $(TEST_STAMP)
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
 bench: $(TEST_STAMP)

@@ -105,8 +105,10 @@ def parse_size(text: str) -> int | None:
     units = {unit.lower(): size for unit, size in _UNITS.items()}
     if not match or match[3].lower() not in units:
         raise ConfigError(f"{text!r} is no size; write for example 10GB or 512MiB")
-    return int(float(f"{match[1]}.{match[2] or 0}") * units[match[3].lower()]) if match[2] else (
-        int(match[1]) * units[match[3].lower()]
+    return (
+        int(float(f"{match[1]}.{match[2] or 0}") * units[match[3].lower()])
+        if match[2]
+        else (int(match[1]) * units[match[3].lower()])
     )
 
 

@@ -118,9 +118,7 @@ class Locked(Failure):
     status = 423
     condition = "lock-token-submitted"
 
-    def __init__(
-        self, message: str = "", *, lock_root: tuple[str, ...] = (), conflicting: bool = False
-    ) -> None:
+    def __init__(self, message: str = "", *, lock_root: tuple[str, ...] = (), conflicting: bool = False) -> None:
         super().__init__(message)
         self.lock_root = lock_root
         if conflicting:

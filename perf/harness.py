@@ -170,9 +170,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def in_parallel(works: Sequence[Callable[[Timings], object]]) -> Timings:
     """Run all at once, each in a thread of its own with timings of its own; gives them together."""
     results = [Timings() for _ in works]
-    threads = [
-        threading.Thread(target=work, args=(result,)) for work, result in zip(works, results, strict=True)
-    ]
+    threads = [threading.Thread(target=work, args=(result,)) for work, result in zip(works, results, strict=True)]
     begun = time.perf_counter()
     for thread in threads:
         thread.start()

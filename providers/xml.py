@@ -302,9 +302,7 @@ class Multistatus:
         """Append what the function `response` makes."""
         self._added.append(response(href, propstats))
 
-    def status_response(
-        self, href: str, status: int, error: str | None = None, description: str | None = None
-    ) -> None:
+    def status_response(self, href: str, status: int, error: str | None = None, description: str | None = None) -> None:
         """Append what the function `status_response` makes."""
         self._added.append(status_response(href, status, error, description))
 

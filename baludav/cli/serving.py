@@ -39,6 +39,7 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
       baludav serve --host 0.0.0.0 --tls self-signed
       BALUDAV_DATA=/srv/baludav baludav serve --port 8443
     """
+
     def read() -> Config:
         return asked.config(host=host, port=port, workers=workers, tls=tls)
 

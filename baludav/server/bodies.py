@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from baludav.server.connection import Connection
 
 _PIECE = 256 * 1024
+_DRAINED = 1024 * 1024  # bytes of a refused body that are read so that the connection can be kept
 
 
 class ShortBody(EOFError):
@@ -35,6 +36,14 @@ class BodyReader:
     def is_exhausted(self) -> bool:
         """Nothing is left to read."""
         return self._request.is_complete and not self._request.chunks
+
+    @property
+    def is_drainable(self) -> bool:
+        """What is left is here or little, so that dropping it costs less than a new connection."""
+        request = self._request
+        if request.is_complete:
+            return True
+        return self.is_continued and request.length is not None and request.length - request.received <= _DRAINED
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill (part of) a buffer; 0 at the end of the body.
@@ -89,18 +98,17 @@ class BodyReader:
         while line := self.readline():
             yield line
 
-    def drain(self, most: int) -> bool:
-        """Read and drop what is left, at most so many bytes; False if more is left."""
-        buffer = bytearray(min(most, _PIECE))
-        while most > 0:
-            try:
-                count = self.readinto(buffer)
-            except ShortBody:
-                return False
-            if not count:
-                return True
-            most -= count
-        return self.is_exhausted
+    def drain(self) -> bool:
+        """Read and drop what is left, if it is drainable; False if the next request cannot be reached."""
+        if not self.is_drainable:
+            return False
+        buffer = bytearray(_PIECE)
+        try:
+            while self.readinto(buffer):
+                pass
+        except ShortBody:
+            return False
+        return True
 
     def _continue(self) -> None:
         if not self.is_continued:
@@ -109,9 +117,7 @@ class BodyReader:
 
     def _read_socket(self, view: memoryview) -> int:
         """Straight into the application's buffer: the parser need not see the bytes of a known length."""
-        count = self._connection.receive_into(view)
-        if not count:
-            raise ShortBody("the body is shorter than announced")
+        count = self._receive(view)
         request = self._request
         request.received += count
         if request.received == request.length:
@@ -119,11 +125,18 @@ class BodyReader:
             self._connection.parser.skip_body()
         return count
 
+    def _receive(self, view: memoryview) -> int:
+        try:
+            count = self._connection.receive_into(view)
+        except TimeoutError as error:
+            raise ShortBody("the client stopped sending") from error
+        if not count:
+            raise ShortBody("the body ends too early")
+        return count
+
     def _feed(self) -> None:
         buffer = bytearray(64 * 1024)
-        count = self._connection.receive_into(memoryview(buffer))
-        if not count:
-            raise ShortBody("the last chunk is missing")
+        count = self._receive(memoryview(buffer))
         try:
             self._connection.parser.feed(bytes(memoryview(buffer)[:count]))
         except Refused as refused:

@@ -191,7 +191,7 @@ class Connection:
 
     def _answer(self, request: Request) -> None:
         body = BodyReader(self, request)
-        response = Response(self, request, keep_alive=request.keep_alive and self.server.ready)
+        response = Response(self, request, body, keep_alive=request.keep_alive and self.server.ready)
         try:
             iterable = self.server.wsgi_app(self.server.environ(self, request, body), response.start)
             try:
@@ -217,16 +217,9 @@ class Connection:
 
     def _after(self, request: Request, body: BodyReader, response: Response) -> None:
         """What the application left of the body must not be taken for the next request."""
-        if not response.keep_alive or self.is_broken:
-            self._finish(body)
-            return
-        if not body.is_exhausted and (not body.is_continued or not body.drain(SMALL_BODY)):
-            self._finish(body)
-            return
-        self.parser.requests.popleft()
-
-    def _finish(self, body: BodyReader) -> None:
-        if body.is_exhausted and not self.is_broken:
+        if response.keep_alive and not self.is_broken and body.drain():
+            self.parser.requests.popleft()
+        elif body.is_exhausted and not self.is_broken:
             self.close()
         else:
             self._linger()

@@ -84,6 +84,7 @@ class RequestParser:
         self._head_size = 0
         self._target = b""
         self._fields: dict[bytes, bytes] = {}
+        self._fields_size = 0
         self._count = 0
 
     @property
@@ -155,6 +156,7 @@ class RequestParser:
         self._head_size = 0
         self._target = b""
         self._fields = {}
+        self._fields_size = 0
         self._count = 0
 
     # What httptools calls
@@ -170,7 +172,8 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
-        if self._count > MAX_FIELDS:
+        self._fields_size += len(name) + len(value) + 4
+        if self._count > MAX_FIELDS or self._fields_size > MAX_HEAD:
             raise Refused(431)
         if _CONTROL.search(value):
             raise Refused(400)

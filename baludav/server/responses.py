@@ -7,6 +7,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from baludav.errors import REASONS
+from baludav.server.bodies import BodyReader
 from baludav.server.parser import Request
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ class Response:
         keep_alive: the connection can take another request afterwards.
     """
 
-    def __init__(self, connection: "Connection", request: Request, *, keep_alive: bool) -> None:
+    def __init__(self, connection: "Connection", request: Request, received: BodyReader, *, keep_alive: bool) -> None:
         self._connection = connection
         self._request = request
+        self._received = received
         self._status = 0
         self._headers: Headers = []
         self._left: int | None = None
@@ -126,6 +128,7 @@ class Response:
         if self._status not in (204, 304) and "content-length" not in names:
             self._add_framing(lines, length)
         self._left = length if self._has_body else None
+        self.keep_alive = self.keep_alive and self._received.is_drainable
         if not self.keep_alive:
             lines.append("Connection: close")
         elif self._request.version == "1.0":
@@ -160,5 +163,3 @@ def simple(status: int, *, keep_alive: bool = False, is_head: bool = False) -> b
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n"
     close = "" if keep_alive else "Connection: close\r\n"
     return (head + close).encode() + date_line() + b"\r\n" + (b"" if is_head else text)
-
-

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+BACKLOG = 1024  # connections the kernel completes before a worker accepts them
 _MOST_THREADS = 256
 _STOP_LOOK_SECONDS = 0.02
 
@@ -92,6 +93,7 @@ class Worker(cheroot.wsgi.Server):
 
     ConnectionClass = Connection
     keep_alive_conn_limit = None
+    request_queue_size = BACKLOG  # cheroot listens again with it, on the socket all workers share
     expiration_interval = 0.5
 
     def __init__(self, options: ServerOptions, listener: socket.socket, app: Application) -> None:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from baludav.server.worker import Application, ServerOptions, Worker
+from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
 
 __all__ = ["ServerOptions", "serve"]
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
 _START_SECONDS = 60.0
 _QUICK_DEATH_SECONDS = 5.0  # a worker that lives shorter is not replaced at once
 _PR_SET_PDEATHSIG = 1
@@ -63,7 +62,7 @@ def _listen(options: ServerOptions) -> socket.socket:
         # Accepted sockets inherit it; without it every small answer waits 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
         listener.close()

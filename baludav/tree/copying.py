@@ -276,9 +276,7 @@ class Copying(Writing):
                     action="deleted", is_collection=row.is_collection, at_ns=at_ns,
                 )  # fmt: skip
                 index.move(connection, row, root_id=goal.root.id, parent_id=parent.id, name=target[-1])
-                index.see(
-                    connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled
-                )
+                index.see(connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled)
                 if origin.root.id != goal.root.id:
                     index.use(connection, origin.root.id, -size)
                     index.use(connection, goal.root.id, size)

@@ -41,9 +41,7 @@ class Row(NamedTuple):
 
 _columns = [resources.c[name] for name in Row._fields]
 _top = select(*_columns).where(resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None))
-_member = select(*_columns).where(
-    resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name")
-)
+_member = select(*_columns).where(resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name"))
 _members = select(*_columns).where(resources.c.parent_id == bindparam("parent"))
 _by_id = select(*_columns).where(resources.c.id == bindparam("id"))
 
@@ -59,9 +57,7 @@ def _above(start: ColumnElement[int]) -> "ColumnElement[bool]":
     """Condition: the resource is `start` or one of its ancestors."""
     line = select(resources.c.id, resources.c.parent_id).where(resources.c.id == start)
     up = line.cte("up", recursive=True)
-    up = up.union_all(
-        select(resources.c.id, resources.c.parent_id).join(up, resources.c.id == up.c.parent_id)
-    )
+    up = up.union_all(select(resources.c.id, resources.c.parent_id).join(up, resources.c.id == up.c.parent_id))
     return resources.c.id.in_(select(up.c.id))
 
 
@@ -76,9 +72,7 @@ _change_root = (
     .values(root_id=bindparam("new_root"))
 )
 _touch = (
-    update(resources)
-    .where(_above(cast("ColumnElement[int]", bindparam("start"))))
-    .values(changed=bindparam("number"))
+    update(resources).where(_above(cast("ColumnElement[int]", bindparam("start")))).values(changed=bindparam("number"))
 )
 _move = (
     update(resources)
@@ -90,9 +84,7 @@ _see = (
     .where(resources.c.id == bindparam("which"))
     .values({name: bindparam(name) for name in (*Stat._fields, "sha256", "born_ns", "is_settled")})
 )
-_set_created = (
-    update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
-)
+_set_created = update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
 _insert = insert(resources)
 _journal = insert(journal)
 _use = (
@@ -194,9 +186,7 @@ def set_created(connection: Connection, resource_id: int, created_ns: int) -> No
     connection.execute(_set_created, {"which": resource_id, "created_ns": created_ns})
 
 
-def see(
-    connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool
-) -> None:
+def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool) -> None:
     """Replace what a row says of the bytes."""
     connection.execute(
         _see,

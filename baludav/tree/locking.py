@@ -30,7 +30,11 @@ class Locking(Writing):
 
         def take(connection: Connection, chain: Sequence[Row]) -> Lock:
             return self.tree.locks.take(
-                connection, chain, user_id=self.principal.id, timeout=timeout, **writes  # type: ignore[arg-type]
+                connection,
+                chain,
+                user_id=self.principal.id,
+                timeout=timeout,
+                **writes,  # type: ignore[arg-type]
             )
 
         with self.guarded(path) as (target,):
@@ -77,7 +81,5 @@ class Locking(Writing):
         if target.known is None:
             raise NotFound()
         return self.tree.database.commit(
-            lambda connection: self.tree.locks.release(
-                connection, target.chain, token=token, user_id=self.principal.id
-            )
+            lambda connection: self.tree.locks.release(connection, target.chain, token=token, user_id=self.principal.id)
         )

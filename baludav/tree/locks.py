@@ -77,9 +77,7 @@ class Locks:
         """Locks on the last resource of the chain: its own, and those of depth infinity above it."""
         return [lock for lock in self._live(connection, chain) if _covers(lock, chain)]
 
-    def require(
-        self, connection: Connection, claim: Claim, *, user_id: int, tokens: frozenset[str]
-    ) -> None:
+    def require(self, connection: Connection, claim: Claim, *, user_id: int, tokens: frozenset[str]) -> None:
         """Check that every lock in the way is the user's own and that its token was submitted (§7.5).
 
         Raises:
@@ -115,9 +113,7 @@ class Locks:
         connection.execute(delete(locks).where(locks.c.expires_at <= now))
         target = chain[-1]
         for lock in self._live(connection, chain):
-            overlaps = _covers(lock, chain) or (
-                is_infinite and _lies_below(connection, lock.resource_id, target.id)
-            )
+            overlaps = _covers(lock, chain) or (is_infinite and _lies_below(connection, lock.resource_id, target.id))
             if overlaps and (is_exclusive or lock.is_exclusive):
                 raise Locked(lock_root=path_of(connection, lock.resource_id), conflicting=True)
         held = connection.scalars(_of_user, {"user": user_id, "now": now}).all()
@@ -186,9 +182,7 @@ class Locks:
     def _live(self, connection: Connection, chain: Sequence[Row]) -> list[Lock]:
         if not chain:
             return []
-        rows: Iterable[Sequence[object]] = connection.execute(
-            _live, {"root": chain[-1].root_id, "now": self._clock()}
-        )
+        rows: Iterable[Sequence[object]] = connection.execute(_live, {"root": chain[-1].root_id, "now": self._clock()})
         return [Lock._make(row) for row in rows]
 
 

@@ -130,5 +130,3 @@ def _on_disk(root: StorageRoot, names: Path) -> Path:
 
 def _same(a: Path, b: Path) -> bool:
     return tuple(map(stored, a)) == tuple(map(stored, b))
-
-

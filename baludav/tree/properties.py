@@ -21,9 +21,7 @@ _of_many = select(properties.c.resource_id, properties.c.name, properties.c.valu
 )
 _count = select(func.count()).select_from(properties).where(properties.c.resource_id == bindparam("of"))
 _any = select(properties.c.resource_id).limit(1)
-_remove = delete(properties).where(
-    properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which")
-)
+_remove = delete(properties).where(properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which"))
 _insert = properties.insert()
 _AT_ONCE = 500
 

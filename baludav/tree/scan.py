@@ -325,13 +325,9 @@ def _add(
     return row
 
 
-def _see_again(
-    connection: Connection, root: StorageRoot, path: Path, row: Row, seen: _Seen, at_ns: int
-) -> None:
+def _see_again(connection: Connection, root: StorageRoot, path: Path, row: Row, seen: _Seen, at_ns: int) -> None:
     assert seen.stat is not None
-    index.see(
-        connection, row, seen.stat, sha256=seen.sha256, born_ns=seen.born_ns, is_settled=seen.is_settled
-    )
+    index.see(connection, row, seen.stat, sha256=seen.sha256, born_ns=seen.born_ns, is_settled=seen.is_settled)
     if seen.stat.is_collection or (row.sha256 == seen.sha256 and row.size == seen.stat.size):
         return  # the same bytes under a new signature are no change
     index.use(connection, root.id, seen.stat.size - row.size)

@@ -171,9 +171,7 @@ class Writing(Guarding):
         self.tree.scan.trust(root, place.names, row)
         return Written(self.resource_of(place, row), is_created=known is None)
 
-    def make_collection(
-        self, path: Path, terms: Terms, dead: Mapping[str, bytes | None] | None = None
-    ) -> Written:
+    def make_collection(self, path: Path, terms: Terms, dead: Mapping[str, bytes | None] | None = None) -> Written:
         """MKCOL (RFC 4918 §9.3), with dead properties to begin with (RFC 5689).
 
         Raises:

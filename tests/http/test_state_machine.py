@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.serving import Server
 
-NAMES = ["a", "b.txt", "Ä ö", "%41", "#?&;+", '"<>\'', ".dot", "日本🎌", "a" * 200, "b"]
+NAMES = ["a", "b.txt", "Ä ö", "%41", "#?&;+", "\"<>'", ".dot", "日本🎌", "a" * 200, "b"]
 USERS = ["alice", "bob"]
 _runs = itertools.count()
 

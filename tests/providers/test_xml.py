@@ -457,7 +457,7 @@ def test_the_content_type_is_exact() -> None:
     [
         ("{DAV:}getetag", "", "<D:getetag/>"),
         ("{DAV:}getetag", '"a"', '<D:getetag>"a"</D:getetag>'),
-        ("{a:&\"}b", "c", '<x:b xmlns:x="a:&amp;&quot;">c</x:b>'),
+        ('{a:&"}b', "c", '<x:b xmlns:x="a:&amp;&quot;">c</x:b>'),
         ("{a:}b", "", '<x:b xmlns:x="a:"/>'),
         ("b", "c", "<b>c</b>"),
     ],

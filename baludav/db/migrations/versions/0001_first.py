@@ -53,9 +53,7 @@ def upgrade() -> None:
         sa.Column("label", sa.String(length=255), nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_app_passwords_user_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_app_passwords_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_app_passwords")),
         sa.UniqueConstraint("secret_hash", name=op.f("uq_app_passwords_secret_hash")),
         sa.UniqueConstraint("user_id", "label", name=op.f("uq_app_passwords_user_id_label")),
@@ -74,9 +72,7 @@ def upgrade() -> None:
         sa.Column("moved_from", sa.Text(), nullable=True),
         sa.Column("device_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["root_id"], ["storage_roots.id"], name=op.f("fk_journal_root_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["root_id"], ["storage_roots.id"], name=op.f("fk_journal_root_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_journal")),
         sqlite_autoincrement=True,
     )
@@ -85,9 +81,7 @@ def upgrade() -> None:
         "memberships",
         sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("group_name", sa.String(length=255), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_memberships_user_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_memberships_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "group_name", name=op.f("pk_memberships")),
     )
     op.create_table(
@@ -132,9 +126,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["resource_id"], ["resources.id"], name=op.f("fk_locks_resource_id"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(
-            ["root_id"], ["storage_roots.id"], name=op.f("fk_locks_root_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["root_id"], ["storage_roots.id"], name=op.f("fk_locks_root_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_locks_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("token", name=op.f("pk_locks")),
     )

@@ -1,0 +1,60 @@
+"""Clients that are slow or silent cost others nothing."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.server.conftest import Running, receive_all
+from tests.serving import wait_for
+
+MANY = 100
+
+
+def test_slow_clients_hold_nobody_up(start: Callable[..., Running]) -> None:
+    """With 100 clients each silent, slow in the head, slow in the body, and not reading, others are answered."""
+    server = start(threads=2)
+    with contextlib.ExitStack() as stack:
+        slow: list[socket.socket] = []
+        for opening in (
+            b"",
+            b"GET / HT",
+            b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc",
+            b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            for _ in range(MANY):
+                connection = stack.enter_context(server.connect())
+                connection.sendall(opening)
+                slow.append(connection)
+        for _ in range(50):
+            assert server.ask("GET /normal HTTP/1.1")[0] == 200
+
+
+def test_patience_ends(start: Callable[..., Running]) -> None:
+    """A head that does not come is answered 408, an idle connection is closed, a stalled upload is given up."""
+    server = start(head_seconds=0.5, keep_alive_seconds=0.5, body_seconds=0.5)
+    assert server.say(b"GET / HTTP/1.1\r\nHo").startswith(b"HTTP/1.1 408 ")
+    assert server.say(b"") == b""
+    assert server.say(b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc").startswith(b"HTTP/1.1 408 ")
+    assert server.say(b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc").startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_reader_that_stops_is_given_up(start: Callable[..., Running]) -> None:
+    """A download nobody takes ends; the connection is closed under it."""
+    server = start(body_seconds=0.5)
+    with server.connect() as connection:
+        connection.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: _connections(server) == 1, 10, "the download")
+        assert server.ask("GET /other HTTP/1.1")[0] == 200
+        wait_for(lambda: _connections(server) == 0, 10, "its end")
+        assert len(receive_all(connection)) < server.file.stat().st_size
+
+
+def _connections(server: Running) -> int:
+    """How many connections the worker has."""
+    (worker,) = server.workers()
+    local = f":{server.port:04X} "
+    table = Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]
+    inodes = {line.split()[9] for line in table if local in line.split()[1] + " " and line.split()[3] != "0A"}
+    held = {link.readlink().name for link in Path(f"/proc/{worker}/fd").iterdir() if link.is_symlink()}
+    return len(inodes & {name.removeprefix("socket:[").rstrip("]") for name in held})
