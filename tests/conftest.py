@@ -6,8 +6,15 @@ from collections.abc import Generator, Iterator
 
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from tests.serving import Server
+
+# The same examples in each run, and no failure because the machine is slow.
+settings.register_profile(
+    "baludav", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("baludav")
 
 _numbers = itertools.count()
 
