@@ -19,7 +19,9 @@ def tree(alice: User) -> User:
 
 
 def _colour(user: User, path: str, value: str) -> None:
-    body = f'<propertyupdate xmlns="DAV:"><set><prop><colour xmlns="urn:t">{value}</colour></prop></set></propertyupdate>'
+    body = (
+        f'<propertyupdate xmlns="DAV:"><set><prop><colour xmlns="urn:t">{value}</colour></prop></set></propertyupdate>'
+    )
     assert "200 OK" in user("PROPPATCH", path, body).text
 
 

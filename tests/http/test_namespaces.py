@@ -16,9 +16,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Anna and Otto with shares: one both may write, one Otto may only read, one that is Anna's alone."""
     top = tmp_path_factory.mktemp("office")
     shares = {}
-    for name, readers, writers in (
-        ("Team", [], ["@staff"]), ("Paper", ["otto"], ["anna"]), ("Private", [], ["anna"])
-    ):
+    for name, readers, writers in (("Team", [], ["@staff"]), ("Paper", ["otto"], ["anna"]), ("Private", [], ["anna"])):
         (top / name).mkdir()
         (top / name / "inside.txt").write_bytes(name.encode())
         shares[name] = {"folder": str(top / name), "read": readers, "write": writers}

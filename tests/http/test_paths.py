@@ -75,10 +75,12 @@ def test_what_cannot_be_a_name(alice: User, target: str, statuses: set[int]) -> 
 
 
 ESCAPES = [
-    "/dav/../bob/secret", "/dav/..%2fbob/secret", "/dav/%2e%2e/bob/secret", "/dav/%2e%2e%2fbob%2fsecret", "/dav/..%5cbob",
+    "/dav/../bob/secret", "/dav/..%2fbob/secret", "/dav/%2e%2e/bob/secret",
+    "/dav/%2e%2e%2fbob%2fsecret", "/dav/..%5cbob",
     "/dav/%252e%252e/bob/secret", "/dav/./../bob/secret", "/dav//../bob/secret", "/dav/x/../../bob/secret",
     "/dav/....//bob/secret", "/dav/..;/bob/secret", "/dav/%c0%ae%c0%ae/bob/secret", "/dav/..%00/bob/secret",
-    "/dav/\u2025/bob/secret", "/../data/files/bob/secret", "/dav../bob/secret", "/dav/bob/secret", "/dav/../../index.sqlite",
+    "/dav/\u2025/bob/secret", "/../data/files/bob/secret", "/dav../bob/secret", "/dav/bob/secret",
+    "/dav/../../index.sqlite",
 ]  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def test_no_path_leaves_the_namespace(alice: User, server_secret: bytes, target:
     for method in ("MOVE", "COPY"):
         source = alice.url("/mine").removeprefix(alice.server.url)
         alice.raw(method, source, Destination=alice.server.url + target)
-        status, body = alice.raw(method, target, Destination=alice.url("/stolen"))
+        alice.raw(method, target, Destination=alice.url("/stolen"))
         assert server_secret not in alice.get("/stolen").content
     assert {path: path.read_bytes() for path in bob.rglob("*") if path.is_file()} == before
     assert not (alice.server.data / "files" / "mine").exists()
