@@ -19,48 +19,18 @@ from collections.abc import Iterator
 from pathlib import Path as DiskPath
 
 from baludav import errors
-from baludav.tree import kernel
+from baludav.tree import kernel, marker
+from baludav.tree.entries import FOLDER_FLAGS, read_record, remove, remove_aside, write_file
+from baludav.tree.marker import TEMPORARY
+from baludav.tree.oserrors import failure, translated
 from baludav.tree.paths import RESERVED, Path, is_visible
 from baludav.tree.steps import reached
 from baludav.tree.storage import CrossDevice, Staged, Stat, Storage
 
 log = logging.getLogger(__name__)
 
-_MARKER = "root"
-_TEMPORARY = "tmp"
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY
 _GRANULARITY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
 _COARSE_GRANULARITY_NS = 2_000_000_000  # FAT and some network file systems
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """OS errors as failures; the path of the disk stays out of the message."""
-    try:
-        yield
-    except OSError as error:
-        raise _failure(error) from error
-
-
-def _failure(error: OSError) -> errors.Failure:
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EXDEV:
-            return errors.NotFound()
-        case errno.ENOSPC | errno.EFBIG:
-            return errors.DiskFull()
-        case errno.EDQUOT:
-            return errors.OverQuota()
-        case errno.ENAMETOOLONG:
-            return errors.PathTooLong()
-        case errno.EACCES | errno.EPERM:
-            return errors.Forbidden("The server may not do this with the file on its disk")
-        case errno.EROFS:
-            return errors.Forbidden("The disk is mounted read-only")
-        case errno.EEXIST | errno.ENOTEMPTY | errno.EISDIR:
-            return errors.Conflict("Something else has appeared at this path; try again")
-        case _:
-            log.error("storage failed: %s", error)
-            return errors.Unavailable("The disk failed; nothing was changed")
 
 
 class TemporaryFile:
@@ -118,9 +88,9 @@ class TakenAside:
 
     def drop(self) -> None:
         """Remove it for good; what cannot be removed now is removed at the next start."""
-        with contextlib.suppress(OSError, errors.Failure), self._storage._opened(self._place, _FOLDER_FLAGS) as fd:
+        with contextlib.suppress(OSError, errors.Failure), self._storage._opened(self._place, FOLDER_FLAGS) as fd:
             if fd is not None:
-                _remove_aside(self._name, fd)
+                remove_aside(self._name, fd)
 
 
 class LocalStorage:
@@ -128,15 +98,15 @@ class LocalStorage:
 
     Args:
         folder: absolute path on the machine.
-        marker: what the marker file must hold; another or no marker means that the disk is not mounted.
+        mark: what the marker file must hold; another or no marker means that the disk is not mounted.
         sync: bring folder changes to the disk before saying they are done.
     """
 
-    def __init__(self, folder: DiskPath, marker: str, *, sync: bool) -> None:
+    def __init__(self, folder: DiskPath, mark: str, *, sync: bool) -> None:
         self.folder = folder
         self.sync = sync
-        self._marker = marker
-        self._marker_file = f"{folder}/{RESERVED}/{_MARKER}"
+        self._mark = mark
+        self._marker_file = f"{folder}/{RESERVED}/{marker.NAME}"
         self._top: int = -1
         self._marker_stat: tuple[int, int] | None = None
         self._granularity: dict[int, int] = {}
@@ -155,7 +125,7 @@ class LocalStorage:
 
     def scan(self, path: Path) -> list[tuple[str, Stat]]:
         """Every member of a folder that can be shown; empty when the folder is gone."""
-        with self._opened(path, _FOLDER_FLAGS) as fd, translated():
+        with self._opened(path, FOLDER_FLAGS) as fd, translated():
             if fd is None:
                 return []
             members = []
@@ -202,7 +172,7 @@ class LocalStorage:
         """A temporary file on the file system of `folder`, owned and permitted like what lies there."""
         with translated():
             place, kind = self._temporary(folder)
-            temporary = kernel.open_beneath(self.top(), _encoded(place), _FOLDER_FLAGS)
+            temporary = kernel.open_beneath(self.top(), _encoded(place), FOLDER_FLAGS)
             try:
                 name = secrets.token_hex(12)
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -240,7 +210,7 @@ class LocalStorage:
             try:
                 kind = os.fstat(parent)
                 os.mkdir(path[-1], 0o700, dir_fd=parent)
-                fd = os.open(path[-1], _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
+                fd = os.open(path[-1], FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
                 try:
                     _adopt(fd, kind, modes.S_IMODE(kind.st_mode))
                     self._sync(parent)
@@ -295,11 +265,11 @@ class LocalStorage:
         name = f"aside-{secrets.token_hex(12)}"
         with translated():
             place, _ = self._temporary(path[:-1])
-            with self._opened(place, _FOLDER_FLAGS) as temporary, self._opened(path[:-1], _FOLDER_FLAGS) as parent:
+            with self._opened(place, FOLDER_FLAGS) as temporary, self._opened(path[:-1], FOLDER_FLAGS) as parent:
                 if temporary is None or parent is None:
                     raise errors.NotFound()
                 if is_restorable:
-                    _write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
+                    write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
                     self._sync(temporary)
                     reached("recorded")
                 try:
@@ -367,8 +337,8 @@ class LocalStorage:
         count = 0
         tops = {(): None} | dict.fromkeys(self._mounts_below())
         for top in tops:
-            path = (*top, RESERVED, _TEMPORARY)
-            with self._opened(path, _FOLDER_FLAGS) as fd:
+            path = (*top, RESERVED, TEMPORARY)
+            with self._opened(path, FOLDER_FLAGS) as fd:
                 names = [] if fd is None else os.listdir(fd)
                 for name in names:
                     with contextlib.suppress(OSError, errors.Failure):
@@ -396,45 +366,19 @@ class LocalStorage:
             self._open_top((found.st_dev, found.st_ino))
         return self._top
 
-    @staticmethod
-    def mark(folder: DiskPath) -> str:
-        """Create a folder and its marker, once: of several processes that try, all get the same marker."""
-        with translated():
-            inside = folder / RESERVED
-            (inside / _TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(inside, _FOLDER_FLAGS | os.O_NOFOLLOW)
-            try:
-                marker = secrets.token_hex(16)
-                _write_file(fd, marker, marker.encode())
-                with contextlib.suppress(FileExistsError):
-                    os.link(marker, _MARKER, src_dir_fd=fd, dst_dir_fd=fd)
-                os.unlink(marker, dir_fd=fd)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        return LocalStorage.marker_in(folder) or marker
-
-    @staticmethod
-    def marker_in(folder: DiskPath) -> str | None:
-        """What the marker of a folder holds; None without one."""
-        try:
-            return (folder / RESERVED / _MARKER).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            return None
-
     def close(self) -> None:
         if self._top >= 0:
             os.close(self._top)
         self._top, self._marker_stat = -1, None
 
     def _open_top(self, marker_stat: tuple[int, int]) -> None:
-        held = self.marker_in(self.folder)
-        if held != self._marker:
+        held = marker.read(self.folder)
+        if held != self._mark:
             log.error("%s holds the marker of another storage root", self.folder)
             raise errors.Unavailable("This storage is not the one expected; ask who runs the server")
         top = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # a backup may have left it out; a read-only disk needs none
-            os.mkdir(f"{RESERVED}/{_TEMPORARY}", 0o700, dir_fd=top)
+            os.mkdir(f"{RESERVED}/{TEMPORARY}", 0o700, dir_fd=top)
         # The old descriptor stays open for whoever is using it now; this happens once in a remount.
         self._top, self._marker_stat = top, marker_stat
 
@@ -450,7 +394,7 @@ class LocalStorage:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO):
                 yield None
                 return
-            raise _failure(error) from error
+            raise failure(error) from error
         try:
             yield fd
         finally:
@@ -458,7 +402,7 @@ class LocalStorage:
 
     def _open_folder(self, path: Path) -> int:
         try:
-            return kernel.open_beneath(self.top(), _encoded(path), _FOLDER_FLAGS)
+            return kernel.open_beneath(self.top(), _encoded(path), FOLDER_FLAGS)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise errors.Conflict() from error
@@ -481,11 +425,11 @@ class LocalStorage:
             kind = os.fstat(fd)
         top = self.top()
         base = () if os.fstat(top).st_dev == kind.st_dev else self._top_of(folder, kind.st_dev)
-        place = (*base, RESERVED, _TEMPORARY)
+        place = (*base, RESERVED, TEMPORARY)
         if base and self.stat(place) is None:
-            base_fd = kernel.open_beneath(top, _encoded(base), _FOLDER_FLAGS)
+            base_fd = kernel.open_beneath(top, _encoded(base), FOLDER_FLAGS)
             try:
-                for part in (RESERVED, f"{RESERVED}/{_TEMPORARY}"):
+                for part in (RESERVED, f"{RESERVED}/{TEMPORARY}"):
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o700, dir_fd=base_fd)
             finally:
@@ -510,8 +454,8 @@ class LocalStorage:
     def _put_back(self, path: Path, place: Path, name: str) -> None:
         with (
             translated(),
-            self._opened(place, _FOLDER_FLAGS) as temporary,
-            self._opened(path[:-1], _FOLDER_FLAGS) as parent,
+            self._opened(place, FOLDER_FLAGS) as temporary,
+            self._opened(path[:-1], FOLDER_FLAGS) as parent,
         ):
             if temporary is None or parent is None:
                 raise errors.Conflict()
@@ -521,19 +465,19 @@ class LocalStorage:
                 os.unlink(f"{name}.json", dir_fd=temporary)
 
     def _sweep_one(self, temporary: Path, name: str, names: list[str]) -> None:
-        with self._opened(temporary, _FOLDER_FLAGS) as fd:
+        with self._opened(temporary, FOLDER_FLAGS) as fd:
             assert fd is not None
             if name.endswith(".json") and name.removesuffix(".json") in names:
                 return  # its entry is handled under the entry's own name
             if f"{name}.json" in names:
-                path = _read_record(fd, f"{name}.json")
+                path = read_record(fd, f"{name}.json")
                 if path and self.stat(path) is None and self.stat(path[:-1]) is not None:
                     log.warning("putting back %s, which an interrupted request had taken aside", "/".join(path))
                     self._put_back(path, temporary, name)
                 else:
-                    _remove_aside(name, fd)
+                    remove_aside(name, fd)
                 return
-            _remove(name, fd)
+            remove(name, fd)
 
     def _measure_granularity(self, folder: Path) -> int:
         """Change one file a few times in a row and see whether the file system can tell the changes apart."""
@@ -563,51 +507,3 @@ def _adopt(fd: int, parent: os.stat_result, mode: int) -> None:
         if parent.st_mode & modes.S_ISGID:
             os.fchown(fd, -1, parent.st_gid)
         os.fchmod(fd, mode)
-
-
-def _write_file(folder_fd: int, name: str, data: bytes) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd)
-    try:
-        kernel.write_all(fd, data, 0)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read_record(folder_fd: int, name: str) -> Path | None:
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder_fd)
-    except OSError:
-        return None
-    try:
-        return tuple(json.loads(os.read(fd, 1 << 16)))
-    except ValueError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _remove_aside(name: str, folder_fd: int) -> None:
-    """The record goes last: as long as bytes may be there, it says where they belong."""
-    _remove(name, folder_fd)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{name}.json", dir_fd=folder_fd)
-
-
-def _remove(name: str, folder_fd: int) -> None:
-    """Remove a file or a whole folder, following no link."""
-    try:
-        os.unlink(name, dir_fd=folder_fd)
-        return
-    except IsADirectoryError:
-        pass
-    except OSError as error:
-        if error.errno != errno.EPERM:  # what POSIX says for a folder
-            raise
-    fd = os.open(name, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
-    try:
-        for member in os.listdir(fd):
-            _remove(member, fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=folder_fd)

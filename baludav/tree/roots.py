@@ -11,7 +11,7 @@ from baludav.config import Config
 from baludav.db.engine import Database
 from baludav.db.tables import storage_roots
 from baludav.errors import Failure, NotFound, Unavailable
-from baludav.tree import index
+from baludav.tree import index, marker
 from baludav.tree.local import LocalStorage
 from baludav.tree.storage import Stat, Storage
 
@@ -90,11 +90,11 @@ class StorageRoots:
             return self._get(kind, name)
         folder = self._folder(kind, name)
         # A folder that carries a marker already keeps it: the index was lost, or another worker is first.
-        marker = LocalStorage.marker_in(folder) or LocalStorage.mark(folder)
-        storage = LocalStorage(folder, marker, sync=self._sync)
+        mark = marker.read(folder) or marker.make(folder)
+        storage = LocalStorage(folder, mark, sync=self._sync)
 
         def work(connection: Connection) -> None:
-            values = {"kind": kind, "name": name, "marker": marker, "used": 0}
+            values = {"kind": kind, "name": name, "marker": mark, "used": 0}
             key = connection.execute(storage_roots.insert(), values).inserted_primary_key
             assert key is not None
             top = storage.stat(()) or Stat(True, 0, 0, 0, 0, 0)

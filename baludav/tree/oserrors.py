@@ -1,0 +1,41 @@
+"""What the operating system refuses, as failures of `baludav.errors`."""
+
+import contextlib
+import errno
+import logging
+from collections.abc import Iterator
+
+from baludav import errors
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """OS errors as failures; the path of the disk stays out of the message."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error) from error
+
+
+def failure(error: OSError) -> errors.Failure:
+    """The failure that an OS error means to a client."""
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EXDEV:
+            return errors.NotFound()
+        case errno.ENOSPC | errno.EFBIG:
+            return errors.DiskFull()
+        case errno.EDQUOT:
+            return errors.OverQuota()
+        case errno.ENAMETOOLONG:
+            return errors.PathTooLong()
+        case errno.EACCES | errno.EPERM:
+            return errors.Forbidden("The server may not do this with the file on its disk")
+        case errno.EROFS:
+            return errors.Forbidden("The disk is mounted read-only")
+        case errno.EEXIST | errno.ENOTEMPTY | errno.EISDIR:
+            return errors.Conflict("Something else has appeared at this path; try again")
+        case _:
+            log.error("storage failed: %s", error)
+            return errors.Unavailable("The disk failed; nothing was changed")

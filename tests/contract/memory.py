@@ -1,0 +1,179 @@
+"""A storage in memory: what the words of the contract mean, without a disk. It keeps nothing after a crash."""
+
+import itertools
+import os
+from typing import NamedTuple
+
+from baludav import errors
+from baludav.tree.paths import RESERVED, Path, is_visible
+from baludav.tree.storage import CrossDevice, Staged, Stat, Storage
+
+_SPACE = 1 << 40
+_clock = itertools.count(1_700_000_000_000_000_000)
+_inodes = itertools.count(2)
+_names = itertools.count()
+
+
+class _Node:
+    """A folder (`members`) or a file (`fd`)."""
+
+    def __init__(self, *, is_folder: bool) -> None:
+        self.inode = next(_inodes)
+        self.born_ns = self.mtime_ns = self.ctime_ns = next(_clock)
+        self.members: dict[str, _Node] | None = {} if is_folder else None
+        self.fd = -1 if is_folder else os.memfd_create("memory")
+
+    def stat(self) -> Stat:
+        size = 0 if self.members is not None else os.fstat(self.fd).st_size
+        return Stat(self.members is not None, 1, self.inode, size, self.mtime_ns, self.ctime_ns)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class MemoryStaged:
+    def __init__(self) -> None:
+        self.node = _Node(is_folder=False)
+        self.size = 0
+
+    @property
+    def fd(self) -> int:
+        return self.node.fd
+
+    def write(self, data: bytes | memoryview) -> None:
+        os.pwrite(self.fd, data, self.size)
+        self.size += len(data)
+
+    def copy_from(self, fd: int, size: int) -> None:
+        self.write(os.pread(fd, size, 0))
+
+    def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
+        self.node.mtime_ns = next(_clock) if mtime_ns is None else mtime_ns
+
+    def discard(self) -> None:
+        self.size = 0
+
+
+class MemoryAside(NamedTuple):
+    parent: dict[str, _Node]
+    name: str
+    node: _Node
+
+    def put_back(self) -> None:
+        self.parent[self.name] = self.node
+
+    def drop(self) -> None:
+        pass
+
+
+class MemoryStorage:
+    def __init__(self) -> None:
+        self._top = _Node(is_folder=True)
+        self._staged = _Node(is_folder=True)
+
+    def _find(self, path: Path) -> _Node | None:
+        node = self._top
+        if path[:1] == (RESERVED,):
+            node, path = self._staged, path[1:]
+        for name in path:
+            if node.members is None or name not in node.members:
+                return None
+            node = node.members[name]
+        return node
+
+    def _folder(self, path: Path) -> dict[str, _Node]:
+        node = self._find(path)
+        if node is None or node.members is None:
+            raise errors.Conflict
+        return node.members
+
+    def stat(self, path: Path) -> Stat | None:
+        node = self._find(path)
+        return None if node is None else node.stat()
+
+    def born_ns(self, path: Path) -> int:
+        node = self._find(path)
+        return 0 if node is None else node.born_ns
+
+    def scan(self, path: Path) -> list[tuple[str, Stat]]:
+        node = self._find(path)
+        members = {} if node is None else node.members or {}
+        return [(name, member.stat()) for name, member in members.items() if is_visible(name)]
+
+    def open(self, path: Path) -> int:
+        node = self._find(path)
+        if node is None or node.members is not None:
+            raise errors.NotFound
+        return os.open(f"/proc/self/fd/{node.fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def free(self, path: Path = ()) -> int:
+        return _SPACE
+
+    def granularity_ns(self, path: Path, device: int) -> int:
+        return 0
+
+    def stage(self, folder: Path) -> MemoryStaged:
+        self._folder(folder)
+        return MemoryStaged()
+
+    def put(self, staged: Staged, path: Path) -> Stat:
+        assert isinstance(staged, MemoryStaged)
+        return self._place(staged.node, self._folder(path[:-1]), path[-1])
+
+    def _place(self, node: _Node, folder: dict[str, _Node], name: str) -> Stat:
+        old = folder.get(name)
+        if old is not None and (old.members is not None or node.members is not None):
+            raise errors.Conflict
+        folder[name] = node
+        node.ctime_ns = next(_clock)
+        return node.stat()
+
+    def make_folder(self, path: Path) -> Stat:
+        folder = self._folder(path[:-1])
+        if path[-1] in folder:
+            raise errors.Conflict
+        return self._place(_Node(is_folder=True), folder, path[-1])
+
+    def move(self, source: Path, target_storage: Storage, target: Path) -> Stat:
+        if not isinstance(target_storage, MemoryStorage):
+            raise CrossDevice
+        origin = self._folder(source[:-1])
+        if source[-1] not in origin:
+            raise errors.NotFound
+        moved = target_storage._place(origin[source[-1]], target_storage._folder(target[:-1]), target[-1])
+        del origin[source[-1]]
+        return moved
+
+    def take_aside(self, path: Path, *, is_restorable: bool) -> MemoryAside:
+        if self._find(path) is None:
+            raise errors.NotFound
+        folder = self._folder(path[:-1])
+        return MemoryAside(folder, path[-1], folder.pop(path[-1]))
+
+    def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
+        self._folder(folder)
+        path = (RESERVED, str(next(_names)))
+        return path, self.make_folder(path)
+
+    def copy_into(self, path: Path, source: int, size: int, mtime_ns: int) -> tuple[Stat, int]:
+        staged = MemoryStaged()
+        staged.copy_from(source, size)
+        staged.finish(mtime_ns=mtime_ns, sync=False)
+        return self.put(staged, path), self.open(path)
+
+    def sync_all(self, path: Path) -> None:
+        pass
+
+    def set_mtime(self, path: Path, mtime_ns: int) -> Stat:
+        node = self._find(path)
+        if node is None:
+            raise errors.NotFound
+        node.mtime_ns, node.ctime_ns = mtime_ns, next(_clock)
+        return node.stat()
+
+    def sweep(self, *, older_than_ns: int) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,232 @@
+"""What every storage does alike (`baludav.tree.storage`)."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path as DiskPath
+
+import pytest
+
+from baludav import errors
+from baludav.tree import marker
+from baludav.tree.local import LocalStorage
+from baludav.tree.storage import CrossDevice, Stat, Storage
+from tests.contract.memory import MemoryStorage
+
+Make = Callable[[], Storage]
+
+
+@pytest.fixture(params=["local, synced", "local", "memory"])
+def make(request: pytest.FixtureRequest, tmp_path: DiskPath) -> Iterator[Make]:
+    """Makes storages of one kind, each empty."""
+    made: list[Storage] = []
+
+    def make() -> Storage:
+        if request.param == "memory":
+            made.append(MemoryStorage())
+        else:
+            folder = tmp_path / str(len(made))
+            mark = marker.make(folder)
+            made.append(LocalStorage(folder, mark, sync="synced" in request.param))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        storage.close()
+
+
+@pytest.fixture
+def storage(make: Make) -> Storage:
+    return make()
+
+
+def _put(storage: Storage, path: str, data: bytes, mtime_ns: int | None = None) -> Stat:
+    where = tuple(path.split("/"))
+    staged = storage.stage(where[:-1])
+    staged.write(data)
+    staged.finish(mtime_ns=mtime_ns, sync=False)
+    return storage.put(staged, where)
+
+
+def _get(storage: Storage, path: str) -> bytes:
+    with contextlib.ExitStack() as stack:
+        fd = storage.open(tuple(path.split("/")))
+        stack.callback(os.close, fd)
+        return os.pread(fd, 1 << 20, 0)
+
+
+def _names(storage: Storage, *path: str) -> set[str]:
+    return {name for name, _ in storage.scan(path)}
+
+
+def test_put_creates_and_replaces_in_one_step(storage: Storage) -> None:
+    """Nothing is seen before; whoever has the old bytes open keeps them; the signature changes."""
+    staged = storage.stage(())
+    staged.write(b"ab")
+    staged.write(memoryview(b"c"))
+    assert staged.size == 3
+    assert os.pread(staged.fd, 10, 0) == b"abc"
+    assert _names(storage) == set()
+    staged.finish(mtime_ns=5_000_000_000, sync=True)
+    first = storage.put(staged, ("f",))
+    assert first == storage.stat(("f",))
+    assert (first.size, first.mtime_ns, first.is_collection) == (3, 5_000_000_000, False)
+    old = storage.open(("f",))
+    second = _put(storage, "f", b"new")
+    assert (second.inode, second.ctime_ns) != (first.inode, first.ctime_ns)
+    assert _get(storage, "f") == b"new"
+    assert os.pread(old, 10, 0) == b"abc"
+    os.close(old)
+
+
+def test_what_is_discarded_was_never_there(storage: Storage) -> None:
+    staged = storage.stage(())
+    staged.write(b"abc")
+    staged.discard()
+    staged.discard()
+    assert _names(storage) == set()
+
+
+def test_staged_bytes_can_come_from_another_file(storage: Storage) -> None:
+    _put(storage, "f", b"x" * 300_000)
+    fd = storage.open(("f",))
+    staged = storage.stage(())
+    staged.copy_from(fd, 300_000)
+    os.close(fd)
+    staged.finish(mtime_ns=None, sync=False)
+    assert storage.put(staged, ("g",)).size == 300_000
+    assert _get(storage, "g") == b"x" * 300_000
+
+
+def test_folders(storage: Storage) -> None:
+    assert storage.make_folder(("d",)).is_collection
+    storage.make_folder(("d", "e"))
+    _put(storage, "d/f", b"f")
+    assert _names(storage, "d") == {"e", "f"}
+    assert storage.stat(()) is not None
+    with pytest.raises(errors.Conflict):
+        storage.make_folder(("d",))
+    with pytest.raises(errors.Conflict):
+        storage.make_folder(("d", "f"))
+    with pytest.raises(errors.Conflict):
+        storage.make_folder(("missing", "d"))
+
+
+def test_what_is_not_there(storage: Storage) -> None:
+    """Absence is an answer for reading, NotFound where something is needed, Conflict where a parent is."""
+    _put(storage, "f", b"f")
+    for path in (("missing",), ("missing", "deep"), ("f", "below")):
+        assert storage.stat(path) is None
+        assert storage.scan(path) == []
+        with pytest.raises(errors.NotFound):
+            storage.open(path)
+        with pytest.raises(errors.NotFound):
+            storage.set_mtime(path, 1)
+        with pytest.raises(errors.NotFound):
+            storage.take_aside(path, is_restorable=True)
+    with pytest.raises(errors.NotFound):
+        storage.open(())
+    for folder in (("missing",), ("f",)):
+        with pytest.raises(errors.Conflict):
+            storage.stage(folder)
+
+
+def test_a_file_never_replaces_a_folder_nor_a_folder_a_file(storage: Storage) -> None:
+    storage.make_folder(("d",))
+    _put(storage, "f", b"f")
+    staged = storage.stage(())
+    staged.finish(mtime_ns=None, sync=False)
+    with pytest.raises(errors.Failure):
+        storage.put(staged, ("d",))
+    staged.discard()
+    with pytest.raises(errors.Failure):
+        storage.move(("f",), storage, ("d",))
+    with pytest.raises(errors.Failure):
+        storage.move(("d",), storage, ("f",))
+    assert _get(storage, "f") == b"f"
+    assert _names(storage) == {"d", "f"}
+
+
+def test_move_keeps_what_moves(make: Make) -> None:
+    """Within a storage and to another on the same file system; the inode and the time stay."""
+    one, other = make(), make()
+    one.make_folder(("d",))
+    before = _put(one, "d/f", b"f", 7_000_000_000)
+    after = one.move(("d",), one, ("moved",))
+    assert after.is_collection
+    moved = one.stat(("moved", "f"))
+    assert moved is not None
+    assert (moved.inode, moved.mtime_ns) == (before.inode, before.mtime_ns)
+    _put(other, "there", b"old")
+    assert one.move(("moved", "f"), other, ("there",)).inode == before.inode
+    assert _get(other, "there") == b"f"
+    assert _names(one, "moved") == set()
+    with pytest.raises(errors.Failure):
+        one.move(("missing",), other, ("x",))
+
+
+def test_move_to_another_kind_of_storage(storage: Storage, tmp_path: DiskPath) -> None:
+    """CrossDevice, and nothing has changed."""
+    _put(storage, "f", b"f")
+    other = _Other()
+    with pytest.raises(CrossDevice):
+        storage.move(("f",), other, ("f",))  # type: ignore[arg-type]
+    assert _get(storage, "f") == b"f"
+
+
+class _Other:
+    """No storage that any other knows."""
+
+
+@pytest.mark.parametrize("is_restorable", [True, False])
+def test_aside(storage: Storage, is_restorable: bool) -> None:
+    """What is taken aside is gone at once, and comes back whole or goes for good."""
+    storage.make_folder(("d",))
+    _put(storage, "d/f", b"f")
+    aside = storage.take_aside(("d",), is_restorable=is_restorable)
+    assert _names(storage) == set()
+    aside.put_back()
+    assert _get(storage, "d/f") == b"f"
+    storage.take_aside(("d",), is_restorable=is_restorable).drop()
+    assert _names(storage) == set()
+    assert storage.sweep(older_than_ns=time.time_ns() + 10**12) == 0
+    assert _names(storage) == set()
+
+
+def test_a_staged_folder_is_seen_when_it_is_moved_into_place(storage: Storage) -> None:
+    _put(storage, "f", b"copied")
+    staged, found = storage.stage_folder(())
+    assert found.is_collection
+    storage.make_folder((*staged, "d"))
+    source = storage.open(("f",))
+    copied, fd = storage.copy_into((*staged, "d", "g"), source, 6, 9_000_000_000)
+    os.close(source)
+    os.close(fd)
+    assert (copied.size, copied.mtime_ns) == (6, 9_000_000_000)
+    assert _names(storage) == {"f"}
+    storage.sync_all(())
+    storage.move(staged, storage, ("tree",))
+    assert _get(storage, "tree/d/g") == b"copied"
+
+
+def test_times(storage: Storage) -> None:
+    before = _put(storage, "f", b"f")
+    after = storage.set_mtime(("f",), 1_234_567_890_123_456_789)
+    assert (after.mtime_ns, after.size, after.inode) == (1_234_567_890_123_456_789, 1, before.inode)
+    assert after.ctime_ns >= before.ctime_ns
+    born = storage.born_ns(("f",))
+    _put(storage, "f", b"replaced")
+    assert storage.born_ns(("missing",)) == 0
+    assert born == 0 or storage.born_ns(("f",)) >= born
+
+
+def test_free_space(storage: Storage) -> None:
+    assert storage.free() > 0
+    assert storage.free(("missing",)) > 0
+    assert storage.granularity_ns((), 1) >= 0
+
+
+def test_the_reserved_folder_is_not_listed(storage: Storage) -> None:
+    storage.stage(()).discard()
+    assert _names(storage) == set()
