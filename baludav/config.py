@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     trusted_proxies: tuple[str, ...] = ()
     max_upload: str = ""
     max_xml: str = "1MiB"
+    journal_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
     max_lock_seconds: Seconds = 86_400
     infinity_limit: Annotated[int, msgspec.Meta(ge=0)] = 20_000
     keep_alive_seconds: Seconds = 75

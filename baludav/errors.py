@@ -96,6 +96,13 @@ class UnsupportedMediaType(Failure):
     status = 415
 
 
+class TokenExpired(Failure):
+    """This token says nothing any more: what you have must be compared with everything there is."""
+
+    status = 403
+    condition = "valid-sync-token"
+
+
 class RangeNotSatisfiable(Failure):
     """The range lies outside the resource."""
 

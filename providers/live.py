@@ -22,6 +22,11 @@ _SUPPORTED_LOCK = "<D:supportedlock>{}</D:supportedlock>".format(
     )
 )
 _COLLECTION = "<D:resourcetype><D:collection/></D:resourcetype>"
+_REPORTS = (
+    "<D:supported-report-set><D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report>"
+    "</D:supported-report-set>"
+)
+SYNC_URN = "urn:baludav:sync:"  # what makes a URI of a change token
 
 
 @functools.lru_cache(maxsize=1024)
@@ -82,6 +87,19 @@ class Live:
     def etag(self, resource: Resource) -> str | None:
         return f'<D:getetag>"{resource.etag}"</D:getetag>' if resource.etag else None
 
+    def ctag(self, resource: Resource) -> str | None:
+        if not resource.is_collection:
+            return None
+        return f'<C:getctag xmlns:C="http://calendarserver.org/ns/">"{resource.etag}"</C:getctag>'
+
+    def sync_token(self, resource: Resource) -> str | None:
+        if not resource.is_collection:
+            return None
+        return f"<D:sync-token>{SYNC_URN}{self._request.user.token_of(resource)}</D:sync-token>"
+
+    def supported_reports(self, resource: Resource) -> str:
+        return _REPORTS if resource.is_collection else "<D:supported-report-set/>"
+
     def last_modified(self, resource: Resource) -> str:
         return f"<D:getlastmodified>{http_date(resource.modified)}</D:getlastmodified>"
 
@@ -135,10 +153,13 @@ PROPERTIES: dict[str, Callable[[Live, Resource], str | None]] = {
     "{DAV:}resourcetype": Live.resource_type,
     "{DAV:}supportedlock": Live.supported_lock,
     "{DAV:}lockdiscovery": Live.lock_discovery,
-    # Not in allprop (RFC 4331 §2, RFC 5397 §3, RFC 5842 §3.1):
+    # Not in allprop (RFC 4331 §2, RFC 5397 §3, RFC 5842 §3.1, RFC 6578 §4, RFC 3253 §3.1.5):
     "{DAV:}quota-used-bytes": Live.used,
     "{DAV:}quota-available-bytes": Live.available,
     "{DAV:}current-user-principal": Live.principal,
     "{DAV:}resource-id": Live.resource_id,
+    "{DAV:}sync-token": Live.sync_token,
+    "{DAV:}supported-report-set": Live.supported_reports,
+    "{http://calendarserver.org/ns/}getctag": Live.ctag,
 }
 IN_ALLPROP = tuple(PROPERTIES)[:9]

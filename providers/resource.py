@@ -60,8 +60,9 @@ class TreeCollection(DAVCollection):
         )
         return found
 
-    def get_etag(self) -> None:
-        return None
+    def get_etag(self) -> str | None:
+        """Bare; it changes with any change below."""
+        return self.resource.etag
 
     def get_last_modified(self) -> int:
         return self.resource.modified

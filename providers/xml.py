@@ -17,7 +17,7 @@ from xml.etree.ElementTree import ParseError
 from defusedxml.ElementTree import DefusedXMLParser
 from lxml import etree
 
-from baludav.errors import BadRequest, TooLarge, UnsupportedMediaType, status_line
+from baludav.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType, status_line
 
 CONTENT_TYPE = "application/xml; charset=utf-8"
 """Exactly so: sync clients take no other case, quoting or type."""
@@ -122,6 +122,48 @@ def parse_propfind(root: etree._Element | None) -> Wanted:
             return Wanted("prop", _names([choices[0]]))
         case _:
             return Wanted("allprop", _names(root.findall("{DAV:}include")))
+
+
+class SyncCollection(NamedTuple):
+    """What a sync-collection REPORT asks for (RFC 6578 §6.1).
+
+    Attributes:
+        token: empty for everything.
+        limit: most responses; None without a limit.
+    """
+
+    token: str
+    is_deep: bool
+    limit: int | None
+    wanted: Wanted
+
+
+def parse_sync_collection(root: etree._Element | None, depth: str | None) -> SyncCollection:
+    """The body of REPORT; of all reports, only `sync-collection` is known.
+
+    Args:
+        depth: header of the request, in which an early draft put the level.
+    Raises:
+        Forbidden: another report (RFC 3253 §3.6, `supported-report`).
+        BadRequest: an element is missing or makes no sense.
+    """
+    if root is None:
+        raise BadRequest("A REPORT needs a body that says which")
+    if root.tag != "{DAV:}sync-collection":
+        raise Forbidden("The only report is sync-collection", condition="supported-report")
+    level = (root.findtext("{DAV:}sync-level") or depth or "").strip()
+    if level not in ("1", "infinite", "infinity"):
+        raise BadRequest("sync-level must be 1 or infinite")
+    limit = root.findtext("{DAV:}limit/{DAV:}nresults")
+    if limit is not None and not re.fullmatch("[1-9][0-9]{0,8}", limit.strip()):
+        raise BadRequest("nresults must be a positive number")
+    props = root.findall("{DAV:}prop")
+    return SyncCollection(
+        (root.findtext("{DAV:}sync-token") or "").strip(),
+        level != "1",
+        None if limit is None else int(limit),
+        Wanted("prop", _names(props)),
+    )
 
 
 Instruction = tuple[Literal["set"], etree._Element] | tuple[Literal["remove"], str]

@@ -5,7 +5,7 @@ Every change raises the account's `revision`, by which each worker sees that wha
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, select, update
@@ -29,6 +29,7 @@ class Principal:
     Attributes:
         quota: bytes; None means the default of the configuration.
         revision: rises with each change to the account.
+        device_id: the device whose token the request was signed with; None for a password.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Principal:
     groups: frozenset[str]
     quota: int | None
     revision: int
+    device_id: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

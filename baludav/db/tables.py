@@ -159,3 +159,69 @@ properties = Table(  # dead properties (RFC 4918 §4)
     Column("name", String(1024), primary_key=True),  # Clark notation
     Column("value", LargeBinary, nullable=False),  # the serialised element
 )
+
+devices = Table(  # a client that syncs, with a token of its own
+    "devices",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(32), nullable=False, unique=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("device_type", String(16), nullable=False),
+    Column("token_hash", String(64), nullable=False, unique=True),  # SHA-256 of 160 random bits
+    Column("created_at", Float, nullable=False),  # seconds
+    Column("last_seen_at", Float, nullable=False),  # seconds
+    Column("change_token", String(255), nullable=False),  # up to where the device has applied all changes
+    sqlite_autoincrement=True,
+)
+Index("ix_devices_user", devices.c.user_id)
+
+versions = Table(  # bytes that were overwritten; they hang on the resource
+    "versions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("resource_id", Id, nullable=False),
+    Column("kept", Text, nullable=False),  # where the bytes lie: names joined with "/", below the storage root
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("sha256", String(64)),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("kept_ns", BigInteger, nullable=False),  # when they were replaced
+    Column("device_id", Id),  # that had written them
+    Column("reason", String(16), nullable=False),  # overwritten, restored, lost
+    sqlite_autoincrement=True,
+)
+Index("ix_versions_resource", versions.c.resource_id)
+Index("ix_versions_root", versions.c.root_id, versions.c.kept_ns)
+
+trash = Table(  # what was deleted: its row and those below it stay in `resources`, without a parent
+    "trash",
+    metadata,
+    Column("resource_id", Id, ForeignKey("resources.id", ondelete="CASCADE"), primary_key=True),
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("path", Text, nullable=False),  # where it was: names joined with "/", below the storage root
+    Column("kept", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes of all its files
+    Column("deleted_ns", BigInteger, nullable=False),
+    Column("device_id", Id),  # that deleted it
+)
+Index("ix_trash_root", trash.c.root_id, trash.c.deleted_ns)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(32), nullable=False, unique=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("device_id", Id, ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
+    Column("path", Text, nullable=False),  # in the user's tree, names joined with "/"
+    Column("kind", String(16), nullable=False),  # both_modified, deleted_here, deleted_there
+    Column("local_sha256", String(64)),
+    Column("server_sha256", String(64)),
+    Column("base_sha256", String(64)),
+    Column("detected_at", Float, nullable=False),  # seconds
+    Column("resolution", String(16)),  # NULL: open
+    Column("resolved_at", Float),  # seconds
+    sqlite_autoincrement=True,
+)
+Index("ix_conflicts_device", conflicts.c.device_id, conflicts.c.resolution)

@@ -93,11 +93,13 @@ class Worker(cheroot.wsgi.Server):
 
     ConnectionClass = Connection
     keep_alive_conn_limit = None
-    request_queue_size = BACKLOG  # cheroot listens again with it, on the socket all workers share
     expiration_interval = 0.5
 
     def __init__(self, options: ServerOptions, listener: socket.socket, app: Application) -> None:
-        super().__init__((options.host, options.port), app, numthreads=1, server_name="baludav")
+        # cheroot listens again, on the socket that all workers share.
+        super().__init__(
+            (options.host, options.port), app, numthreads=1, server_name="baludav", request_queue_size=BACKLOG
+        )
         self.options = options
         self.pool = Pool(options.threads, _MOST_THREADS)
         self._listener = listener

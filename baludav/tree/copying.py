@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
-from baludav.tree import index
+from baludav.tree import index, journal
 from baludav.tree.guarding import Target
 from baludav.tree.index import Row
 from baludav.tree.namespaces import Place
@@ -149,10 +149,10 @@ class Copying(Writing):
     def _fill(self, staged: Staged, fd: int, resource: Resource) -> str:
         """Copy a file's bytes; returns their SHA-256, taken again only if the source changed meanwhile."""
         staged.copy_from(fd, resource.size)
-        if resource.etag is not None and resource.place.root is not None:
+        if resource.sha256 is not None and resource.place.root is not None:
             now = self.tree.scan.peek(resource.place.root, resource.place.names)
-            if now is not None and now.etag == resource.etag and now.row.signature == now.stat:
-                return resource.etag
+            if now is not None and now.row.sha256 == resource.sha256 and now.row.signature == now.stat:
+                return resource.sha256
         digest = hash_descriptor(staged.fd)
         assert digest is not None
         return digest
@@ -195,8 +195,8 @@ class Copying(Writing):
         try:
             stat, fd = root.storage.copy_into((*staged, *relative), source.fd, member.size, member.modified_ns)
             try:
-                sha256 = member.etag
-                if stat.size != member.size or source.resource.etag != member.etag or sha256 is None:
+                sha256 = member.sha256
+                if stat.size != member.size or source.resource.sha256 != member.sha256 or sha256 is None:
                     sha256 = hash_descriptor(fd)
             finally:
                 os.close(fd)
@@ -206,7 +206,7 @@ class Copying(Writing):
 
     def _install_collection(self, target: Target, staged: Path, copied: list["_Copied"]) -> Written:
         place, root, known, _ = target
-        parent, at_ns = self.parent_of(target), time.time_ns()
+        parent, cause = self.parent_of(target), self.cause()
         size = sum(item.stat.size for item in copied)
         with self.quota_turn(root, size):
             aside = None if known is None else self._take_aside(target)
@@ -219,26 +219,22 @@ class Copying(Writing):
                 }
 
                 def work(connection: Connection) -> Row:
-                    self.clear(connection, root, parent, place.names[-1])
+                    self.clear(connection, parent, place.names, cause)
                     ids: dict[Path, int] = {}
                     for item in copied:
                         row = index.add(
                             connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
                             parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
-                            sha256=item.sha256, born_ns=born[item.path], created_ns=at_ns,
+                            sha256=item.sha256, born_ns=born[item.path], created_ns=cause.at_ns,
                             is_settled=settled[item.path],
                         )  # fmt: skip
                         ids[item.path] = row.id
                         if item.source.id is not None:
                             index.copy_properties(connection, item.source.id, row.id)
                     index.use(connection, root.id, size)
-                    index.journalise(
-                        connection, root_id=root.id, resource_id=ids[()], parent_id=parent.id, path=place.names,
-                        action="created" if known is None else "modified", is_collection=True, at_ns=at_ns,
-                    )  # fmt: skip
                     top = index.by_id(connection, ids[()])
                     assert top is not None
-                    return top
+                    return top._replace(changed=journal.write_all(connection, top, place.names, "created", cause))
 
                 row = self.tree.database.commit(work)
             except Failure:
@@ -250,11 +246,11 @@ class Copying(Writing):
         reached("committed")
         if aside is not None:
             self.tree.discard(aside, is_collection=True)
-        return Written(self.resource_of(place, row), is_created=known is None)
+        return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
 
     def _rename(self, origin: Target, moved: Known, goal: Target) -> Written:
         """Rename, then give the row its new place; the caller holds both guards and has checked everything."""
-        parent, at_ns = self.parent_of(goal), time.time_ns()
+        parent, cause = self.parent_of(goal), self.cause()
         row, source, target = moved.row, origin.place.names, goal.place.names
         is_plain = goal.known is None or not (goal.known.stat.is_collection or moved.stat.is_collection)
         with self._moved_quota(origin, goal):
@@ -269,25 +265,21 @@ class Copying(Writing):
 
             def work(connection: Connection) -> Row:
                 size = index.subtree_size(connection, row.id)
-                self.clear(connection, goal.root, parent, target[-1])
+                self.clear(connection, parent, target, cause)
                 self.tree.locks.drop_below(connection, row)
-                index.journalise(
-                    connection, root_id=origin.root.id, resource_id=row.id, parent_id=row.parent_id, path=source,
-                    action="deleted", is_collection=row.is_collection, at_ns=at_ns,
-                )  # fmt: skip
+                journal.write_all(connection, row, source, "deleted", cause)
                 index.move(connection, row, root_id=goal.root.id, parent_id=parent.id, name=target[-1])
                 index.see(connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled)
-                if origin.root.id != goal.root.id:
+                is_same_root = origin.root.id == goal.root.id
+                if not is_same_root:
                     index.use(connection, origin.root.id, -size)
                     index.use(connection, goal.root.id, size)
-                index.journalise(
-                    connection, root_id=goal.root.id, resource_id=row.id, parent_id=parent.id, path=target,
-                    action="created", is_collection=row.is_collection, size=row.size, sha256=row.sha256,
-                    moved_from=source if origin.root.id == goal.root.id else None, at_ns=at_ns,
-                )  # fmt: skip
                 now = index.by_id(connection, row.id)
                 assert now is not None
-                return now
+                number = journal.write_all(
+                    connection, now, target, "created", cause, moved_from=source if is_same_root else None
+                )
+                return now._replace(changed=number)
 
             try:
                 now = self.tree.database.commit(work)
@@ -300,7 +292,7 @@ class Copying(Writing):
         reached("committed")
         if aside is not None:
             self.tree.discard(aside, is_collection=True)
-        return Written(self.resource_of(goal.place, now), is_created=goal.known is None)
+        return Written(self.resource_of(goal.place, Known(now, now.signature)), is_created=goal.known is None)
 
     def _moved_quota(self, origin: Target, goal: Target) -> contextlib.AbstractContextManager[None]:
         if origin.root.id == goal.root.id:

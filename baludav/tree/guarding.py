@@ -1,19 +1,21 @@
 """What every change of the tree begins with: where it goes, whether it may, and the guard it is made under."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, TooLarge
-from baludav.tree import index
+from baludav.tree import index, journal
 from baludav.tree.index import Row
+from baludav.tree.journal import Cause
 from baludav.tree.locks import Claim
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.preconditions import ABSENT, State
-from baludav.tree.reading import Reading, Resource, Terms
+from baludav.tree.reading import Reading, Terms
 from baludav.tree.roots import StorageRoot
 from baludav.tree.scan import Known
 
@@ -128,7 +130,8 @@ class Guarding(Reading):
         state = ABSENT
         if known is not None:
             stat = known.stat
-            state = State(True, known.etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, frozenset())
+            etag = self.resource_of(target.place, known).etag
+            state = State(True, etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, frozenset())
         terms.conditions.check_write(state)
         terms.conditions.check_if(lambda tag: self._state_now(target, tag, terms))
 
@@ -151,7 +154,9 @@ class Guarding(Reading):
             # An unmapped URL is covered by a depth-infinity lock above it (RFC 4918 §7.4).
             return State(False, None, None, False, tokens)
         stat = known.stat
-        return State(True, known.etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, tokens)
+        return State(
+            True, self.resource_of(place, known).etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, tokens
+        )
 
     def require_locks(self, target: Target, terms: Terms, *, is_removal: bool = False) -> None:
         claim = Claim(target.chain, with_parent=is_removal, with_members=is_removal)
@@ -189,16 +194,16 @@ class Guarding(Reading):
                 raise OverQuota()
             yield
 
-    def clear(self, connection: Connection, root: StorageRoot, parent: Row, name: str) -> Row | None:
-        """Remove what the index still holds under a name that is about to be taken."""
-        row = index.member(connection, parent.id, name)
-        if row is not None:
-            index.use(connection, root.id, -index.subtree_size(connection, row.id))
-            index.remove(connection, row.id)
-        return row
+    def clear(self, connection: Connection, parent: Row, path: Path, cause: Cause) -> None:
+        """Remove what the index still holds under a name that is about to be taken.
 
-    def resource_of(self, place: Place, row: Row) -> Resource:
-        return Resource(
-            place.path, place, row.id, row.is_collection, row.size, row.sha256, row.mtime_ns, row.created_ns,
-            row.changed,
-        )  # fmt: skip
+        Args:
+            path: of that name, below the storage root.
+        """
+        row = index.member(connection, parent.id, path[-1])
+        if row is not None:
+            journal.drop(connection, row, path, cause)
+
+    def cause(self) -> Cause:
+        """Why the index changes: this user, now."""
+        return Cause(time.time_ns(), self.principal.device_id)

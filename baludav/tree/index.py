@@ -4,13 +4,13 @@ Functions here take a connection and touch nothing else, so that callers decide 
 is right while its signature equals the file's; `baludav.tree.scan` mends those that are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
-from baludav.db.tables import journal, properties, resources, storage_roots
+from baludav.db.tables import properties, resources, storage_roots
 from baludav.tree.paths import Path
 from baludav.tree.storage import Stat
 
@@ -40,39 +40,31 @@ class Row(NamedTuple):
 
 
 _columns = [resources.c[name] for name in Row._fields]
-_top = select(*_columns).where(resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None))
+# What lies in the trash has no parent either, but keeps its name.
+_top = select(*_columns).where(
+    resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None), resources.c.name == ""
+)
 _member = select(*_columns).where(resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name"))
 _members = select(*_columns).where(resources.c.parent_id == bindparam("parent"))
 _by_id = select(*_columns).where(resources.c.id == bindparam("id"))
 
 
-def _below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
+def below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
     """Condition: the resource is `start` or lies below it."""
     tree = select(resources.c.id).where(resources.c.id == start).cte(name, recursive=True)
     tree = tree.union_all(select(resources.c.id).join(tree, resources.c.parent_id == tree.c.id))
     return resources.c.id.in_(select(tree.c.id))
 
 
-def _above(start: ColumnElement[int]) -> "ColumnElement[bool]":
-    """Condition: the resource is `start` or one of its ancestors."""
-    line = select(resources.c.id, resources.c.parent_id).where(resources.c.id == start)
-    up = line.cte("up", recursive=True)
-    up = up.union_all(select(resources.c.id, resources.c.parent_id).join(up, resources.c.id == up.c.parent_id))
-    return resources.c.id.in_(select(up.c.id))
-
-
-_subtree = select(*_columns).where(_below(cast("ColumnElement[int]", bindparam("id")), "below"))
+_subtree = select(*_columns).where(below(cast("ColumnElement[int]", bindparam("id")), "below"))
 _subtree_size = select(func.coalesce(func.sum(resources.c.size), literal(0))).where(
-    _below(cast("ColumnElement[int]", bindparam("id")), "below")
+    below(cast("ColumnElement[int]", bindparam("id")), "below")
 )
-_delete_subtree = delete(resources).where(_below(cast("ColumnElement[int]", bindparam("gone")), "below"))
+_delete_subtree = delete(resources).where(below(cast("ColumnElement[int]", bindparam("gone")), "below"))
 _change_root = (
     update(resources)
-    .where(_below(cast("ColumnElement[int]", bindparam("moved")), "below"))
+    .where(below(cast("ColumnElement[int]", bindparam("moved")), "below"))
     .values(root_id=bindparam("new_root"))
-)
-_touch = (
-    update(resources).where(_above(cast("ColumnElement[int]", bindparam("start")))).values(changed=bindparam("number"))
 )
 _move = (
     update(resources)
@@ -86,7 +78,6 @@ _see = (
 )
 _set_created = update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
 _insert = insert(resources)
-_journal = insert(journal)
 _use = (
     update(storage_roots)
     .where(storage_roots.c.id == bindparam("root"))
@@ -100,6 +91,15 @@ _copy_properties = insert(properties).from_select(
     ),
 )
 _drop_properties = delete(properties).where(properties.c.resource_id == bindparam("of"))
+_newest = select(func.max(resources.c.changed)).where(
+    resources.c.root_id.in_(bindparam("roots", expanding=True)), resources.c.parent_id.is_(None), resources.c.name == ""
+)
+_page = (
+    select(*_columns)
+    .where(resources.c.root_id == bindparam("root"), resources.c.id > bindparam("after"))
+    .order_by(resources.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def _row(found: Sequence[object] | None) -> Row | None:
@@ -135,6 +135,16 @@ def member(connection: Connection, parent_id: int, name: str) -> Row | None:
 def members(connection: Connection, parent_id: int) -> dict[str, Row]:
     """Rows of a collection's members, by name."""
     return {row[3]: Row._make(row) for row in connection.execute(_members, {"parent": parent_id})}
+
+
+def newest(connection: Connection, root_ids: Collection[int]) -> int:
+    """Number of the last change in some storage roots."""
+    return int(connection.scalar(_newest, {"roots": list(root_ids)}) or 0)
+
+
+def page(connection: Connection, root_id: int, *, after: int, most: int) -> list[Row]:
+    """Rows of a storage root (also of what lies in its trash) by id, from `after` on."""
+    return [Row._make(row) for row in connection.execute(_page, {"root": root_id, "after": after, "most": most})]
 
 
 def subtree(connection: Connection, resource_id: int) -> list[Row]:
@@ -215,46 +225,6 @@ def move(connection: Connection, row: Row, *, root_id: int, parent_id: int, name
     connection.execute(_move, {"moved": row.id, "new_parent": parent_id, "new_name": name})
     if root_id != row.root_id:
         connection.execute(_change_root, {"moved": row.id, "new_root": root_id})
-
-
-def journalise(
-    connection: Connection,
-    *,
-    root_id: int,
-    resource_id: int,
-    parent_id: int | None,
-    path: Path,
-    action: str,
-    is_collection: bool,
-    at_ns: int,
-    size: int = 0,
-    sha256: str | None = None,
-    moved_from: Path | None = None,
-) -> int:
-    """Write one change into the journal and its number into every collection above it.
-
-    The number is the row id: SQLite hands it out inside the one write transaction, so no reader can see a
-    number before all smaller ones. Another database needs a row lock here.
-    """
-    number = connection.execute(
-        _journal,
-        {
-            "root_id": root_id,
-            "resource_id": resource_id,
-            "path": "/".join(path),
-            "action": action,
-            "is_collection": is_collection,
-            "size": size,
-            "sha256": sha256,
-            "moved_from": None if moved_from is None else "/".join(moved_from),
-            "at_ns": at_ns,
-        },
-    ).inserted_primary_key
-    assert number is not None
-    start = parent_id if action == "deleted" else resource_id
-    if start is not None:
-        connection.execute(_touch, {"start": start, "number": number[0]})
-    return int(number[0])
 
 
 def use(connection: Connection, root_id: int, size: int) -> None:

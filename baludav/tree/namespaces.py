@@ -74,6 +74,19 @@ class Namespace:
             for name in self._roots.home_names():
                 yield self._place((*path, name))
 
+    def roots(self) -> list[tuple[Path, StorageRoot]]:
+        """Every storage root the user sees, with the paths under which it appears; the home comes first."""
+        found: list[tuple[Path, StorageRoot]] = [((), self._roots.home(self.principal.name))]
+        mounts = list(self.mounts(()))
+        for place in mounts:
+            below = [place] if place.root is not None else self.mounts(place.path)
+            found += [(member.path, member.root) for member in below if member.root is not None]
+        return found
+
+    def hidden(self) -> set[str]:
+        """Names in the home that a share or the collection of homes hides."""
+        return {stored(place.path[0]) for place in self.mounts(())}
+
     def sees(self, root: StorageRoot) -> Path | None:
         """The path under which a storage root appears to this user."""
         if root.kind == "home":

@@ -1,6 +1,7 @@
 """What a user can see: resources, their members, their bytes, properties, locks and quota."""
 
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ class Resource:
     Attributes:
         path: in the user's namespace.
         id: stays through rename, move and content change; None for the collection of all homes.
-        etag: bare entity-tag, SHA-256 in lower-case hex; None for a collection, or for bytes so many that the
-            request's time was not enough to hash them (it continues in the background).
+        sha256: of the bytes, lower-case hex; None for a collection, or for bytes so many that the request's time
+            was not enough to hash them (it continues in the background).
+        etag: bare entity-tag: the SHA-256 of a file; of a collection, what changes with any change below it.
         size: bytes.
         changed: number of the last change at or below it.
     """
@@ -38,6 +40,7 @@ class Resource:
     id: int | None
     is_collection: bool
     size: int
+    sha256: str | None
     etag: str | None
     modified_ns: int
     created_ns: int
@@ -106,11 +109,11 @@ class Reading:
         """
         place = self.namespace.place(path)
         if place.root is None:
-            return _virtual(place)
+            return self._virtual(place)
         known = self.tree.scan.look(place.root, place.names)
         if known is None:
             raise NotFound()
-        return _resource(place, known)
+        return self.resource_of(place, known)
 
     def members(self, resource: Resource) -> list[Resource]:
         """The members of a collection, in the order of their names."""
@@ -121,13 +124,13 @@ class Reading:
             if known is None:
                 raise NotFound()
             for name, member in self.tree.scan.members(root, resource.place.names, known.row):
-                found[name] = _resource(resource.place.below(name), member)
+                found[name] = self.resource_of(resource.place.below(name), member)
         for place in self.namespace.mounts(resource.path):
             found.pop(place.path[-1], None)
             if place.root is None:
-                found[place.path[-1]] = _virtual(place)
+                found[place.path[-1]] = self._virtual(place)
             elif (top := self._top_of(place.root)) is not None:
-                found[place.path[-1]] = _resource(place, top)
+                found[place.path[-1]] = self.resource_of(place, top)
         return [found[name] for name in sorted(found)]
 
     def _top_of(self, root: StorageRoot) -> Known | None:
@@ -155,12 +158,12 @@ class Reading:
                 raise NotFound()
             fd = place.root.storage.open(place.names)
             if Stat.of(os.fstat(fd)) == known.stat:
-                return OpenFile(fd, _resource(place, known))
+                return OpenFile(fd, self.resource_of(place, known))
             os.close(fd)  # replaced between the look and the opening: look again
         # Something outside keeps writing to it: serve the bytes without a claim about them.
         assert known is not None
         fd = place.root.storage.open(place.names)
-        resource = _resource(place, Known(known.row._replace(sha256=None), Stat.of(os.fstat(fd)) or known.stat))
+        resource = self.resource_of(place, Known(known.row._replace(sha256=None), Stat.of(os.fstat(fd)) or known.stat))
         return OpenFile(fd, resource)
 
     def quota(self, resource: Resource) -> tuple[int, int] | None:
@@ -225,14 +228,28 @@ class Reading:
         """
         terms.conditions.check_if(lambda tag: self.state(path if tag is None else terms.resolve(tag)))
 
+    def resource_of(self, place: Place, known: Known) -> Resource:
+        """What the index and the disk know of a place, as the user sees it."""
+        row, stat = known
+        etag, changed = row.sha256, row.changed
+        if stat.is_collection:
+            if place.path == ():
+                changed, etag = self._newest_of(list(self.namespace.roots()))
+            else:
+                etag = f"{self.tree.epoch}-{row.id}-{changed}"
+        return Resource(
+            place.path, place, row.id, stat.is_collection, stat.size, row.sha256, etag, stat.mtime_ns,
+            row.created_ns, changed,
+        )  # fmt: skip
 
-def _resource(place: Place, known: Known) -> Resource:
-    row, stat = known
-    return Resource(
-        place.path, place, row.id, stat.is_collection, stat.size, row.sha256, stat.mtime_ns, row.created_ns,
-        row.changed,
-    )  # fmt: skip
+    def _virtual(self, place: Place) -> Resource:
+        roots = [(mount, root) for mount, root in self.namespace.roots() if mount[:-1] == place.path and mount]
+        changed, etag = self._newest_of(roots)
+        return Resource(place.path, place, None, True, 0, None, etag, 0, 0, changed)
 
-
-def _virtual(place: Place) -> Resource:
-    return Resource(place.path, place, None, True, 0, None, 0, 0, 0)
+    def _newest_of(self, roots: "list[tuple[Path, StorageRoot]]") -> tuple[int, str]:
+        """Number of the last change in some storage roots, and the entity-tag of a collection that holds them."""
+        with self.tree.database.reading() as connection:
+            changed = index.newest(connection, [root.id for _, root in roots])
+        seen = ";".join(f"{mount}:{root.id}" for mount, root in roots)
+        return changed, f"{self.tree.epoch}-{zlib.crc32(seen.encode()):08x}-{changed}"

@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
-from baludav.tree import index
+from baludav.tree import index, journal
 from baludav.tree.guards import Guards
 from baludav.tree.index import Row
+from baludav.tree.journal import Cause
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
 from baludav.tree.storage import Stat
@@ -39,11 +40,6 @@ class Known(NamedTuple):
 
     row: Row
     stat: Stat
-
-    @property
-    def etag(self) -> str | None:
-        """The bare entity-tag: SHA-256 of the bytes; None for a collection or bytes not hashed yet."""
-        return self.row.sha256
 
     @property
     def agrees(self) -> bool:
@@ -169,7 +165,7 @@ class Scan:
                     work.append((row, look))
             if work:
                 self._database.commit(
-                    lambda connection: _apply(connection, root, folder, chain[-1], missing, work, same_disk)
+                    lambda connection: _apply(connection, folder, chain[-1], missing, work, same_disk)
                 )
 
     def _see(self, root: StorageRoot, names: Path, deadline: float) -> _Seen:
@@ -275,7 +271,6 @@ def hash_descriptor(fd: int, deadline: float = float("inf")) -> str | None:
 
 def _apply(
     connection: Connection,
-    root: StorageRoot,
     folder: Path,
     parent: Row,
     missing: list[_Seen],
@@ -283,58 +278,39 @@ def _apply(
     same_disk: bool,
 ) -> None:
     """Write what was seen into the index, as changes made outside."""
-    at_ns = time.time_ns()
+    cause = Cause(time.time_ns())
     path = folder[: len(folder) - len(missing)]
     for seen in missing:
         path = (*path, seen.name)
-        parent = index.member(connection, parent.id, seen.name) or _add(connection, root, path, parent, seen, at_ns)
+        parent = index.member(connection, parent.id, seen.name) or _add(connection, path, parent, seen, cause)
     for row, seen in work:
         path = (*folder, seen.name)
-        if seen.stat is None:
-            assert row is not None
-            index.use(connection, root.id, -index.subtree_size(connection, row.id))
-            index.remove(connection, row.id)
-            index.journalise(
-                connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=path,
-                action="deleted", is_collection=row.is_collection, at_ns=at_ns,
-            )  # fmt: skip
-        elif row is None:
-            _add(connection, root, path, parent, seen, at_ns)
-        elif _is_same_resource(row, seen, same_disk):
-            _see_again(connection, root, path, row, seen, at_ns)
-        else:
-            index.use(connection, root.id, -index.subtree_size(connection, row.id))
-            index.remove(connection, row.id)
-            _add(connection, root, path, parent, seen, at_ns, action="modified")
+        if row is not None and seen.stat is not None and _is_same_resource(row, seen, same_disk):
+            _see_again(connection, path, row, seen, cause)
+            continue
+        if row is not None:
+            journal.drop(connection, row, path, cause)
+        if seen.stat is not None:
+            _add(connection, path, parent, seen, cause)
 
 
-def _add(
-    connection: Connection, root: StorageRoot, path: Path, parent: Row, seen: _Seen, at_ns: int,
-    action: str = "created",
-) -> Row:  # fmt: skip
+def _add(connection: Connection, path: Path, parent: Row, seen: _Seen, cause: Cause) -> Row:
     assert seen.stat is not None
     row = index.add(
-        connection, root_id=root.id, parent_id=parent.id, name=seen.name, stat=seen.stat, sha256=seen.sha256,
+        connection, root_id=parent.root_id, parent_id=parent.id, name=seen.name, stat=seen.stat, sha256=seen.sha256,
         born_ns=seen.born_ns, is_settled=seen.is_settled,
     )  # fmt: skip
-    index.use(connection, root.id, seen.stat.size)
-    index.journalise(
-        connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=path, action=action,
-        is_collection=seen.stat.is_collection, size=seen.stat.size, sha256=seen.sha256, at_ns=at_ns,
-    )  # fmt: skip
-    return row
+    index.use(connection, row.root_id, row.size)
+    return row._replace(changed=journal.write(connection, row, path, "created", cause))
 
 
-def _see_again(connection: Connection, root: StorageRoot, path: Path, row: Row, seen: _Seen, at_ns: int) -> None:
+def _see_again(connection: Connection, path: Path, row: Row, seen: _Seen, cause: Cause) -> None:
     assert seen.stat is not None
     index.see(connection, row, seen.stat, sha256=seen.sha256, born_ns=seen.born_ns, is_settled=seen.is_settled)
     if seen.stat.is_collection or (row.sha256 == seen.sha256 and row.size == seen.stat.size):
         return  # the same bytes under a new signature are no change
-    index.use(connection, root.id, seen.stat.size - row.size)
-    index.journalise(
-        connection, root_id=root.id, resource_id=row.id, parent_id=row.parent_id, path=path,
-        action="modified", is_collection=False, size=seen.stat.size, sha256=seen.sha256, at_ns=at_ns,
-    )  # fmt: skip
+    index.use(connection, row.root_id, seen.stat.size - row.size)
+    journal.write(connection, row._replace(size=seen.stat.size, sha256=seen.sha256), path, "modified", cause)
 
 
 def _is_same_resource(row: Row, seen: _Seen, same_disk: bool) -> bool:

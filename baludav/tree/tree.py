@@ -11,6 +11,7 @@ from baludav.config import Config, parse_size
 from baludav.db.engine import Database
 from baludav.errors import Failure
 from baludav.tree.copying import Copying
+from baludav.tree.feed import Feed
 from baludav.tree.guards import Guards
 from baludav.tree.locking import Locking
 from baludav.tree.locks import Locks
@@ -21,7 +22,7 @@ from baludav.tree.storage import Aside
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking):
+class UserTree(Copying, Locking, Feed):
     """One user's door to the tree."""
 
 
@@ -30,6 +31,7 @@ class Tree:
 
     Attributes:
         sync: bring every write to the disk before acknowledging it (`durability: safe`).
+        epoch: of the index; change tokens of another one say nothing.
     """
 
     def __init__(self, config: Config, database: Database, accounts: Accounts) -> None:
@@ -40,6 +42,7 @@ class Tree:
         self.scan = Scan(database, self.guards)
         self.locks = Locks()
         self.sync = config.settings.durability == "safe"
+        self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)
         self._accounts = accounts
         self._default_quota = parse_size(config.settings.default_quota)

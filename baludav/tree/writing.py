@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, Failure, MethodNotAllowed, NotFound, OverQuota
-from baludav.tree import index, properties
+from baludav.tree import index, journal, properties
 from baludav.tree.guarding import Guarding, Target
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
-from baludav.tree.roots import StorageRoot
+from baludav.tree.scan import Known
 from baludav.tree.steps import reached
 from baludav.tree.storage import Staged
 
@@ -129,7 +129,7 @@ class Writing(Guarding):
     ) -> Written:  # fmt: skip
         """Put finished bytes in place and commit; the caller holds the guard and has checked everything."""
         place, root, known, _ = target
-        name, at_ns = place.names[-1], time.time_ns()
+        name, cause = place.names[-1], self.cause()
         old_size = known.stat.size if known else 0
         with self.quota_turn(root, staged.size - old_size):
             reached("admitted")
@@ -141,14 +141,14 @@ class Writing(Guarding):
             def work(connection: Connection) -> Row:
                 row = index.member(connection, parent.id, name)
                 if row is not None and row.is_collection:
-                    self.clear(connection, root, parent, name)
+                    journal.drop(connection, row, place.names, cause)
                     row = None
                 action, old = "modified", row.size if row else 0
                 if row is None:
                     action = "created"
                     row = index.add(
                         connection, root_id=root.id, parent_id=parent.id, name=name, stat=stat,
-                        sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=at_ns,
+                        sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=cause.at_ns,
                     )  # fmt: skip
                 else:
                     index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled)
@@ -157,19 +157,16 @@ class Writing(Guarding):
                 if with_lock is not None:
                     with_lock(connection, row)
                 index.use(connection, root.id, stat.size - old)
-                number = index.journalise(
-                    connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=place.names,
-                    action=action, is_collection=False, size=stat.size, sha256=sha256, at_ns=at_ns,
+                row = row._replace(
+                    sha256=sha256, born_ns=born_ns, is_settled=is_settled, size=stat.size, device=stat.device,
+                    inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,
                 )  # fmt: skip
-                return row._replace(
-                    sha256=sha256, born_ns=born_ns, is_settled=is_settled, changed=number, size=stat.size,
-                    device=stat.device, inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,
-                )  # fmt: skip
+                return row._replace(changed=journal.write(connection, row, place.names, action, cause))
 
             row = self.tree.database.commit(work)
         reached("committed")
         self.tree.scan.trust(root, place.names, row)
-        return Written(self.resource_of(place, row), is_created=known is None)
+        return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
 
     def make_collection(self, path: Path, terms: Terms, dead: Mapping[str, bytes | None] | None = None) -> Written:
         """MKCOL (RFC 4918 §9.3), with dead properties to begin with (RFC 5689).
@@ -188,27 +185,24 @@ class Writing(Guarding):
             stat = root.storage.make_folder(place.names)
             reached("made")
             born_ns = root.storage.born_ns(place.names)
-            at_ns = time.time_ns()
+            cause = self.cause()
 
             def work(connection: Connection) -> Row:
-                self.clear(connection, root, parent, place.names[-1])
+                self.clear(connection, parent, place.names, cause)
                 row = index.add(
                     connection, root_id=root.id, parent_id=parent.id, name=place.names[-1], stat=stat,
-                    born_ns=born_ns, created_ns=at_ns,
+                    born_ns=born_ns, created_ns=cause.at_ns,
                 )  # fmt: skip
                 properties.write(connection, row.id, dead or {})
-                index.journalise(
-                    connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=place.names,
-                    action="created", is_collection=True, at_ns=at_ns,
-                )  # fmt: skip
-                return row
+                number = journal.write(connection, row, place.names, "created", cause)
+                return row._replace(changed=number)
 
             try:
                 row = self.tree.database.commit(work)
             except Failure:
                 root.storage.take_aside(place.names, is_restorable=False).drop()
                 raise
-            return Written(self.resource_of(place, row), is_created=True)
+            return Written(self.resource_of(place, Known(row, row.signature)), is_created=True)
 
     def delete(self, path: Path, terms: Terms) -> None:
         """DELETE (RFC 4918 §9.6), all or nothing.
@@ -226,7 +220,9 @@ class Writing(Guarding):
             self.require_locks(target, terms, is_removal=True)
             aside = root.storage.take_aside(place.names, is_restorable=False)
             try:
-                self.tree.database.commit(lambda connection: self._unindex(connection, root, chain, place.names))
+                self.tree.database.commit(
+                    lambda connection: journal.drop(connection, chain[-1], place.names, self.cause())
+                )
             except Failure:
                 aside.put_back()
                 raise
@@ -260,11 +256,3 @@ class Writing(Guarding):
 
             self.tree.database.commit(work)
         return self.look(path)
-
-    def _unindex(self, connection: Connection, root: StorageRoot, chain: list[Row], names: Path) -> None:
-        row, parent = chain[-1], chain[-2]
-        self.clear(connection, root, parent, row.name)
-        index.journalise(
-            connection, root_id=root.id, resource_id=row.id, parent_id=parent.id, path=names, action="deleted",
-            is_collection=row.is_collection, at_ns=time.time_ns(),
-        )  # fmt: skip

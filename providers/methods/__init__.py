@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from providers.methods import collections, copymove, get, lock, options, propfind, proppatch, put
+from providers.methods import collections, copymove, get, lock, options, propfind, proppatch, put, report
 from providers.request import Answer, Request
 
 METHODS: dict[str, Callable[[Request], Answer]] = {
@@ -20,4 +20,5 @@ METHODS: dict[str, Callable[[Request], Answer]] = {
     "PROPPATCH": proppatch.handle,
     "LOCK": lock.lock,
     "UNLOCK": lock.unlock,
+    "REPORT": report.handle,
 }

@@ -82,14 +82,14 @@ def _bytes(request: Request, file: OpenFile) -> Answer:
     is_head = request.method == "HEAD"
     kind = content_type(resource.name)
     headers.append(("Accept-Ranges", "bytes"))
-    if resource.etag and wanted(request.header("Want-Repr-Digest") or "") == "sha-256":
-        headers.append(("Repr-Digest", format_digest(resource.etag)))
+    if resource.sha256 and wanted(request.header("Want-Repr-Digest") or "") == "sha-256":
+        headers.append(("Repr-Digest", format_digest(resource.sha256)))
     ranges = None
     if not is_head and request.terms.conditions.range_applies(state):  # Range is for GET alone (§14.2)
         ranges = parse_range(request.header("Range"), resource.size)
     if ranges is None:
-        if wanted(request.header("Want-Content-Digest") or "") == "sha-256" and resource.etag:
-            headers.append(("Content-Digest", format_digest(resource.etag)))
+        if wanted(request.header("Want-Content-Digest") or "") == "sha-256" and resource.sha256:
+            headers.append(("Content-Digest", format_digest(resource.sha256)))
         headers += [("Content-Type", kind), ("Content-Length", str(resource.size))]
         return Answer(200, headers, [] if is_head else FileBody(file, 0, resource.size))
     if len(ranges) == 1:
@@ -118,8 +118,10 @@ def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 def _listing(request: Request, resource: Resource) -> Answer:
     """What a person sees who opens a collection in a browser."""
+    headers: Headers = [*etag_headers(resource), ("Cache-Control", "private, no-cache")]
+    if not request.terms.conditions.check_read(State(True, resource.etag, None, True)):
+        return Answer(304, headers)
     body: Iterable[bytes] = []
-    length = None
     if request.method == "GET":
         lines = [f"<!DOCTYPE html><meta charset=utf-8><title>{html.escape(resource.name or '/')}</title><ul>"]
         if resource.path:
@@ -129,8 +131,7 @@ def _listing(request: Request, resource: Resource) -> Answer:
             slash = "/" if member.is_collection else ""
             lines.append(f'<li><a href="{href}">{html.escape(member.name)}{slash}</a>')
         page = "\n".join([*lines, "</ul>\n"]).encode()
-        body, length = [page], len(page)
-    headers: Headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "private, no-cache")]
-    if length is not None:
-        headers.append(("Content-Length", str(length)))
+        body = [page]
+        headers.append(("Content-Length", str(len(page))))
+    headers.append(("Content-Type", "text/html; charset=utf-8"))
     return Answer(200, headers, body)

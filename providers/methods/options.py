@@ -3,10 +3,10 @@
 from baludav.errors import MethodNotAllowed
 from providers.request import Answer, Headers, Request
 
-ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK"
+ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK, REPORT"
 ALLOWED_AT_ROOT = "OPTIONS, GET, HEAD, PROPFIND"
 # macOS mounts read-only without class 2, Windows does not mount without MS-Author-Via.
-DAV_HEADERS: Headers = [("DAV", "1, 2, 3, extended-mkcol"), ("MS-Author-Via", "DAV")]
+DAV_HEADERS: Headers = [("DAV", "1, 2, 3, extended-mkcol, sync-collection"), ("MS-Author-Via", "DAV")]
 
 
 def handle(request: Request) -> Answer:

@@ -21,7 +21,7 @@ def handle(request: Request) -> Answer:
     top = request.look()
     request.user.check_if(request.path, request.terms)
     answer = xml.Multistatus()
-    make = _Properties(request, wanted)
+    make = Properties(request, wanted)
     for level in _levels(request, top, depth):
         for ready in make.responses(level):
             answer.add(ready)
@@ -51,8 +51,8 @@ def _levels(request: Request, top: Resource, depth: str) -> Iterator[list[Resour
         left += [member for member in reversed(members) if member.is_collection]
 
 
-class _Properties:
-    """Makes the response elements of one PROPFIND."""
+class Properties:
+    """Makes the response elements of one PROPFIND or REPORT."""
 
     def __init__(self, request: Request, wanted: xml.Wanted) -> None:
         self._request = request

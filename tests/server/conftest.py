@@ -31,8 +31,8 @@ class Running:
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+    def connect(self, timeout: float = 20) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def say(self, data: bytes, *, end: bool = False) -> bytes:
         """Send bytes on a new connection; everything that comes back until the server closes it."""

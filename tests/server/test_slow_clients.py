@@ -1,6 +1,8 @@
 """Clients that are slow or silent cost others nothing."""
 
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,23 @@ def test_slow_clients_hold_nobody_up(start: Callable[..., Running]) -> None:
                 slow.append(connection)
         for _ in range(50):
             assert server.ask("GET /normal HTTP/1.1")[0] == 200
+
+
+def test_a_burst_of_connections_waits_for_nothing(start: Callable[..., Running]) -> None:
+    """The kernel completes hundreds of connections that no worker has accepted yet: none is dropped or retried."""
+    server = start()
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(server.connect(timeout=0.9)) for _ in range(500)]
+            os.kill(worker, signal.SIGCONT)
+            for connection in connections:
+                connection.settimeout(20)
+                connection.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert all(receive_all(connection).startswith(b"HTTP/1.1 200 ") for connection in connections)
+    finally:
+        os.kill(worker, signal.SIGCONT)
 
 
 def test_patience_ends(start: Callable[..., Running]) -> None:

@@ -60,6 +60,24 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "devices",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("public_id", sa.String(length=32), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("device_type", sa.String(length=16), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("last_seen_at", sa.Float(), nullable=False),
+        sa.Column("change_token", sa.String(length=255), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_devices_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_devices")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_devices_public_id")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_devices_token_hash")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_devices_user", "devices", ["user_id"], unique=False)
+    op.create_table(
         "journal",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("root_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -112,6 +130,47 @@ def upgrade() -> None:
     op.create_index("ix_resources_inode", "resources", ["device", "inode"], unique=False)
     op.create_index("ix_resources_root", "resources", ["root_id"], unique=False)
     op.create_table(
+        "versions",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("root_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("resource_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kept", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("mtime_ns", sa.BigInteger(), nullable=False),
+        sa.Column("kept_ns", sa.BigInteger(), nullable=False),
+        sa.Column("device_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["root_id"], ["storage_roots.id"], name=op.f("fk_versions_root_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_versions_resource", "versions", ["resource_id"], unique=False)
+    op.create_index("ix_versions_root", "versions", ["root_id", "kept_ns"], unique=False)
+    op.create_table(
+        "conflicts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("public_id", sa.String(length=32), nullable=False),
+        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("device_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("local_sha256", sa.String(length=64), nullable=True),
+        sa.Column("server_sha256", sa.String(length=64), nullable=True),
+        sa.Column("base_sha256", sa.String(length=64), nullable=True),
+        sa.Column("detected_at", sa.Float(), nullable=False),
+        sa.Column("resolution", sa.String(length=16), nullable=True),
+        sa.Column("resolved_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_conflicts_device_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_conflicts_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_conflicts_public_id")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_conflicts_device", "conflicts", ["device_id", "resolution"], unique=False)
+    op.create_table(
         "locks",
         sa.Column("token", sa.String(length=64), nullable=False),
         sa.Column("root_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -142,3 +201,19 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("resource_id", "name", name=op.f("pk_properties")),
     )
+    op.create_table(
+        "trash",
+        sa.Column("resource_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("root_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("kept", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_ns", sa.BigInteger(), nullable=False),
+        sa.Column("device_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["resource_id"], ["resources.id"], name=op.f("fk_trash_resource_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["root_id"], ["storage_roots.id"], name=op.f("fk_trash_root_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("resource_id", name=op.f("pk_trash")),
+    )
+    op.create_index("ix_trash_root", "trash", ["root_id", "deleted_ns"], unique=False)

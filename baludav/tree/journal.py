@@ -1,0 +1,128 @@
+"""The journal: one numbered row for each path that changed, and the newest number in every collection above it.
+
+The number is the row id: SQLite hands it out inside the one write transaction, so no reader can see a number
+before all smaller ones. Another database needs a row lock here. A change of a collection that takes its members
+along writes a row for each of them, so that readers need no other source to know which paths changed.
+"""
+
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from baludav.db.tables import journal, resources
+from baludav.tree import index
+from baludav.tree.index import Row
+from baludav.tree.paths import Path
+
+
+class Cause(NamedTuple):
+    """When a change was made (nanoseconds since the epoch), and by which device (None: none, or from outside)."""
+
+    at_ns: int
+    device_id: int | None = None
+
+
+def _above(start: ColumnElement[int]) -> "ColumnElement[bool]":
+    """Condition: the resource is `start` or one of its ancestors."""
+    line = select(resources.c.id, resources.c.parent_id).where(resources.c.id == start)
+    up = line.cte("up", recursive=True)
+    up = up.union_all(select(resources.c.id, resources.c.parent_id).join(up, resources.c.id == up.c.parent_id))
+    return resources.c.id.in_(select(up.c.id))
+
+
+_insert = insert(journal)
+_newest = select(func.max(journal.c.number))
+_touch = (
+    update(resources).where(_above(cast("ColumnElement[int]", bindparam("start")))).values(changed=bindparam("number"))
+)
+
+
+def _insert_below() -> "insert":  # type: ignore[valid-type]
+    moved_from = bindparam("moved_from", type_=journal.c.moved_from.type)
+    tree = select(
+        resources.c.id,
+        bindparam("path", type_=journal.c.path.type).label("path"),
+        moved_from.label("moved_from"),
+    ).where(resources.c.id == bindparam("start")).cte("moved", recursive=True)  # fmt: skip
+    tree = tree.union_all(
+        select(
+            resources.c.id,
+            tree.c.path + literal("/") + resources.c.name,
+            tree.c.moved_from + literal("/") + resources.c.name,
+        ).join(tree, resources.c.parent_id == tree.c.id)
+    )
+    rows = select(
+        resources.c.root_id, resources.c.id, tree.c.path, bindparam("action", type_=journal.c.action.type),
+        resources.c.is_collection, resources.c.size, resources.c.sha256, tree.c.moved_from,
+        bindparam("device_id", type_=journal.c.device_id.type), bindparam("at_ns", type_=journal.c.at_ns.type),
+    ).join(tree, resources.c.id == tree.c.id).order_by(tree.c.path)  # fmt: skip
+    names = [
+        "root_id", "resource_id", "path", "action", "is_collection", "size", "sha256", "moved_from", "device_id",
+        "at_ns",
+    ]  # fmt: skip
+    return insert(journal).from_select(names, rows)
+
+
+_all_below = _insert_below()
+
+
+def write(connection: Connection, row: Row, path: Path, action: str, cause: Cause) -> int:
+    """Write the change of one resource, `row` as it is after the change.
+
+    Args:
+        action: created or modified.
+    Returns:
+        int: the number of the change.
+    """
+    key = connection.execute(
+        _insert,
+        {
+            "root_id": row.root_id,
+            "resource_id": row.id,
+            "path": "/".join(path),
+            "action": action,
+            "is_collection": row.is_collection,
+            "size": row.size,
+            "sha256": row.sha256,
+            "moved_from": None,
+            "device_id": cause.device_id,
+            "at_ns": cause.at_ns,
+        },
+    ).inserted_primary_key
+    assert key is not None
+    connection.execute(_touch, {"start": row.id, "number": key[0]})
+    return int(key[0])
+
+
+def write_all(
+    connection: Connection, row: Row, path: Path, action: str, cause: Cause, *, moved_from: Path | None = None
+) -> int:
+    """Write that a resource, with all below it, came to a path or (`deleted`) is about to leave it.
+
+    Returns:
+        int: the number of the last of the changes.
+    """
+    connection.execute(
+        _all_below,
+        {
+            "start": row.id,
+            "path": "/".join(path),
+            "action": action,
+            "moved_from": None if moved_from is None else "/".join(moved_from),
+            "device_id": cause.device_id,
+            "at_ns": cause.at_ns,
+        },
+    )
+    number = int(connection.scalar(_newest) or 0)
+    start = row.parent_id if action == "deleted" else row.id
+    if start is not None:
+        connection.execute(_touch, {"start": start, "number": number})
+    return number
+
+
+def drop(connection: Connection, row: Row, path: Path, cause: Cause) -> None:
+    """Remove a resource and all below it from the index, as a change."""
+    index.use(connection, row.root_id, -index.subtree_size(connection, row.id))
+    write_all(connection, row, path, "deleted", cause)
+    index.remove(connection, row.id)
