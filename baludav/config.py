@@ -61,6 +61,9 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     max_upload: str = ""
     max_xml: str = "1MiB"
     journal_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
+    history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
+    history_versions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
+    history_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
     max_lock_seconds: Seconds = 86_400
     infinity_limit: Annotated[int, msgspec.Meta(ge=0)] = 20_000
     keep_alive_seconds: Seconds = 75

@@ -7,14 +7,16 @@ destination is taken aside first, with a record that brings it back if the proce
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
-from baludav.tree import index, journal
+from baludav.tree import history, index, journal
 from baludav.tree.guarding import Target
 from baludav.tree.index import Row
+from baludav.tree.journal import Cause
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
@@ -62,8 +64,7 @@ class Copying(Writing):
                 self._admit_replacement(under_guard, terms, overwrite=overwrite)
                 return self._install_collection(under_guard, staged, copied)
         finally:
-            with contextlib.suppress(Failure):
-                root.storage.take_aside(staged, is_restorable=False).drop()
+            root.storage.drop(staged)
 
     def move(self, source: Path, target: Path, terms: Terms, *, overwrite: bool) -> Written:
         """MOVE (RFC 4918 §9.9): one rename on one file system, a copy and a deletion between two.
@@ -127,20 +128,16 @@ class Copying(Writing):
             reached("synced")
             with self.guarded(path) as (target,):
                 self._admit_replacement(target, terms, overwrite=overwrite)
-                aside: Aside | None = None
-                if target.known is not None and target.known.stat.is_collection:
-                    aside = self._take_aside(target)
-                    target = target._replace(known=None, chain=target.chain[:-1])
-                try:
-                    written = self.install(target, staged, sha256, properties_from=resource.id)
-                except Failure:
-                    if aside is not None:
-                        aside.put_back()
-                    raise
-            if aside is not None:
-                self.tree.discard(aside, is_collection=True)
-                written = Written(written.resource, is_created=False)
-            return written
+                if target.known is None or not target.known.stat.is_collection:
+                    return self.install(target, staged, sha256, properties_from=resource.id)
+                with self._aside(target) as aside:
+                    freed = target._replace(known=None, chain=target.chain[:-1])
+                    try:
+                        written = self.install(freed, staged, sha256, properties_from=resource.id, replaces=aside)
+                    except Failure:
+                        root.storage.drop(place.names)
+                        raise
+                return Written(written.resource, is_created=False)
         finally:
             source.close()
             if staged is not None:
@@ -184,8 +181,7 @@ class Copying(Writing):
                 root.storage.sync_all(staged)
             root.storage.set_mtime(staged, resource.modified_ns)
         except BaseException:
-            with contextlib.suppress(Failure):
-                root.storage.take_aside(staged, is_restorable=False).drop()
+            root.storage.drop(staged)
             raise
         reached("synced")
         return staged, copied
@@ -208,44 +204,39 @@ class Copying(Writing):
         place, root, known, _ = target
         parent, cause = self.parent_of(target), self.cause()
         size = sum(item.stat.size for item in copied)
-        with self.quota_turn(root, size):
-            aside = None if known is None else self._take_aside(target)
+        with self.quota_turn(root, size), self._aside(target) as aside:
+            root.storage.move(staged, root.storage, place.names)
+            away = None if aside is None else aside.put_away()
+            born = {item.path: root.storage.born_ns((*place.names, *item.path)) for item in copied}
+            settled = {
+                item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
+                for item in copied
+            }
+
+            def work(connection: Connection) -> Row:
+                self._clear(connection, target, away, cause)
+                ids: dict[Path, int] = {}
+                for item in copied:
+                    row = index.add(
+                        connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
+                        parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
+                        sha256=item.sha256, born_ns=born[item.path], created_ns=cause.at_ns,
+                        is_settled=settled[item.path],
+                    )  # fmt: skip
+                    ids[item.path] = row.id
+                    if item.source.id is not None:
+                        index.copy_properties(connection, item.source.id, row.id)
+                index.use(connection, root.id, size)
+                top = index.by_id(connection, ids[()])
+                assert top is not None
+                return top._replace(changed=journal.write_all(connection, top, place.names, "created", cause))
+
             try:
-                root.storage.move(staged, root.storage, place.names)
-                born = {item.path: root.storage.born_ns((*place.names, *item.path)) for item in copied}
-                settled = {
-                    item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
-                    for item in copied
-                }
-
-                def work(connection: Connection) -> Row:
-                    self.clear(connection, parent, place.names, cause)
-                    ids: dict[Path, int] = {}
-                    for item in copied:
-                        row = index.add(
-                            connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
-                            parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
-                            sha256=item.sha256, born_ns=born[item.path], created_ns=cause.at_ns,
-                            is_settled=settled[item.path],
-                        )  # fmt: skip
-                        ids[item.path] = row.id
-                        if item.source.id is not None:
-                            index.copy_properties(connection, item.source.id, row.id)
-                    index.use(connection, root.id, size)
-                    top = index.by_id(connection, ids[()])
-                    assert top is not None
-                    return top._replace(changed=journal.write_all(connection, top, place.names, "created", cause))
-
                 row = self.tree.database.commit(work)
             except Failure:
-                if aside is not None:
-                    with contextlib.suppress(Failure):
-                        root.storage.take_aside(place.names, is_restorable=False).drop()
-                    aside.put_back()
+                root.storage.drop(place.names)
                 raise
         reached("committed")
-        if aside is not None:
-            self.tree.discard(aside, is_collection=True)
         return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
 
     def _rename(self, origin: Target, moved: Known, goal: Target) -> Written:
@@ -253,19 +244,26 @@ class Copying(Writing):
         parent, cause = self.parent_of(goal), self.cause()
         row, source, target = moved.row, origin.place.names, goal.place.names
         is_plain = goal.known is None or not (goal.known.stat.is_collection or moved.stat.is_collection)
-        with self._moved_quota(origin, goal):
-            aside = None if is_plain else self._take_aside(goal)
+        replaced = goal if not is_plain else goal._replace(known=None)
+        with self._moved_quota(origin, goal), self._aside(replaced) as aside:
+            kept = self.keep_old(goal, row.sha256) if is_plain else None
             try:
                 stat = origin.root.storage.move(source, goal.root.storage, target)
             except BaseException:
-                if aside is not None:
-                    aside.put_back()
+                if kept is not None:
+                    goal.root.storage.drop(kept)
                 raise
+            away = None if aside is None else aside.put_away()
             is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
 
-            def work(connection: Connection) -> Row:
+            def work(connection: Connection) -> tuple[Row, list[Path]]:
+                surplus: list[Path] = []
                 size = index.subtree_size(connection, row.id)
-                self.clear(connection, parent, target, cause)
+                if goal.known is not None and is_plain:  # the history of a name goes on
+                    if kept is not None:
+                        surplus = self.add_version(connection, goal.known.row, kept, cause)
+                    history.inherit(connection, goal.known.row.id, row.id)
+                self._clear(connection, goal, away, cause)
                 self.tree.locks.drop_below(connection, row)
                 journal.write_all(connection, row, source, "deleted", cause)
                 index.move(connection, row, root_id=goal.root.id, parent_id=parent.id, name=target[-1])
@@ -279,20 +277,27 @@ class Copying(Writing):
                 number = journal.write_all(
                     connection, now, target, "created", cause, moved_from=source if is_same_root else None
                 )
-                return now._replace(changed=number)
+                return now._replace(changed=number), surplus
 
             try:
-                now = self.tree.database.commit(work)
+                now, surplus = self.tree.database.commit(work)
             except Failure:
                 with contextlib.suppress(Failure):
                     goal.root.storage.move(target, origin.root.storage, source)
-                    if aside is not None:
-                        aside.put_back()
+                    if kept is not None:
+                        goal.root.storage.move(kept, goal.root.storage, target)
                 raise
         reached("committed")
-        if aside is not None:
-            self.tree.discard(aside, is_collection=True)
+        for path in surplus:
+            goal.root.storage.drop(path)
         return Written(self.resource_of(goal.place, Known(now, now.signature)), is_created=goal.known is None)
+
+    def _clear(self, connection: Connection, target: Target, away: Path | None, cause: Cause) -> None:
+        """Take what the index holds at a place out of the way: into the trash if it was put away."""
+        if away is not None and target.known is not None:
+            self.put_in_trash(connection, target.known.row, target.place.names, away, cause)
+        else:
+            self.clear(connection, self.parent_of(target), target.place.names, cause)
 
     def _moved_quota(self, origin: Target, goal: Target) -> contextlib.AbstractContextManager[None]:
         if origin.root.id == goal.root.id:
@@ -301,5 +306,16 @@ class Copying(Writing):
             size = index.subtree_size(connection, origin.chain[-1].id)
         return self.quota_turn(goal.root, size)
 
-    def _take_aside(self, target: Target) -> Aside:
-        return target.root.storage.take_aside(target.place.names, is_restorable=True)
+    @contextlib.contextmanager
+    def _aside(self, target: Target) -> Iterator[Aside | None]:
+        """Take what is at a place aside while something else is put there; a failure puts it back."""
+        if target.known is None:
+            yield None
+            return
+        aside = target.root.storage.take_aside(target.place.names, target.known.row.id)
+        try:
+            yield aside
+        except BaseException:
+            with contextlib.suppress(Failure):
+                aside.put_back()
+            raise

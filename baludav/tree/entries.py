@@ -1,6 +1,5 @@
 """Single entries of the folder for temporary files: written, read and removed by descriptor and name."""
 
-import contextlib
 import errno
 import json
 import os
@@ -33,13 +32,6 @@ def read_record(folder_fd: int, name: str) -> Path | None:
         return None
     finally:
         os.close(fd)
-
-
-def remove_aside(name: str, folder_fd: int) -> None:
-    """Remove something and its record, which goes last: as long as bytes may be there, it says where they belong."""
-    remove(name, folder_fd)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{name}.json", dir_fd=folder_fd)
 
 
 def remove(name: str, folder_fd: int) -> None:

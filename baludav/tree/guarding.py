@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, TooLarge
-from baludav.tree import index, journal
+from baludav.tree import history, index, journal
 from baludav.tree.index import Row
 from baludav.tree.journal import Cause
 from baludav.tree.locks import Claim
@@ -203,6 +203,25 @@ class Guarding(Reading):
         row = index.member(connection, parent.id, path[-1])
         if row is not None:
             journal.drop(connection, row, path, cause)
+
+    def keep_old(self, target: Target, sha256: str | None) -> Path | None:
+        """Keep the bytes of a file that is about to be replaced by others; says where, None if there are none."""
+        known = target.known
+        if known is None or known.stat.is_collection or not known.stat.size or known.row.sha256 == sha256:
+            return None
+        return target.root.storage.keep(target.place.names, known.row.id)
+
+    def add_version(
+        self, connection: Connection, row: Row, kept: Path, cause: Cause, reason: str = "overwritten"
+    ) -> list[Path]:
+        """Record what `keep_old` kept; returns what to drop once this is committed."""
+        most = self.tree.config.settings.history_versions
+        return history.add_version(connection, row, kept, cause, most=most, reason=reason)
+
+    def put_in_trash(self, connection: Connection, row: Row, path: Path, kept: Path, cause: Cause) -> None:
+        """Record that a resource was put away; its locks end (RFC 4918 §9.6)."""
+        self.tree.locks.drop_below(connection, row)
+        history.put_in_trash(connection, row, path, kept, cause)
 
     def cause(self) -> Cause:
         """Why the index changes: this user, now."""

@@ -20,12 +20,12 @@ from pathlib import Path as DiskPath
 
 from baludav import errors
 from baludav.tree import kernel, marker
-from baludav.tree.entries import FOLDER_FLAGS, read_record, remove, remove_aside, write_file
-from baludav.tree.marker import TEMPORARY
+from baludav.tree.entries import FOLDER_FLAGS, read_record, remove, write_file
+from baludav.tree.marker import KEPT, TEMPORARY
 from baludav.tree.oserrors import failure, translated
 from baludav.tree.paths import RESERVED, Path, is_visible
 from baludav.tree.steps import reached
-from baludav.tree.storage import CrossDevice, Staged, Stat, Storage
+from baludav.tree.storage import CrossDevice, Kept, Staged, Stat, Storage
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class TemporaryFile:
 
 
 class TakenAside:
-    """A file or folder taken out of the tree, which can still be put back."""
+    """A file or folder taken out of the tree to make room, which can still be put back."""
 
     def __init__(self, storage: "LocalStorage", path: Path, place: Path, name: str) -> None:
         self._storage = storage
@@ -86,11 +86,11 @@ class TakenAside:
     def put_back(self) -> None:
         self._storage._put_back(self._path, self._place, self._name)
 
-    def drop(self) -> None:
-        """Remove it for good; what cannot be removed now is removed at the next start."""
-        with contextlib.suppress(OSError, errors.Failure), self._storage._opened(self._place, FOLDER_FLAGS) as fd:
-            if fd is not None:
-                remove_aside(self._name, fd)
+    def put_away(self) -> Path:
+        """Keep it; says where."""
+        path = self._storage._put_aside_away(self._place, self._name)
+        self._place = path[:-1]
+        return path
 
 
 class LocalStorage:
@@ -171,7 +171,7 @@ class LocalStorage:
     def stage(self, folder: Path) -> TemporaryFile:
         """A temporary file on the file system of `folder`, owned and permitted like what lies there."""
         with translated():
-            place, kind = self._temporary(folder)
+            place, kind = self._reserved(folder, TEMPORARY)
             temporary = kernel.open_beneath(self.top(), _encoded(place), FOLDER_FLAGS)
             try:
                 name = secrets.token_hex(12)
@@ -253,39 +253,76 @@ class LocalStorage:
             raise errors.Conflict("Something else has appeared at this path; try again")
         return found
 
-    def take_aside(self, path: Path, *, is_restorable: bool) -> TakenAside:
-        """Take a file or folder out of the tree in one step.
+    def take_aside(self, path: Path, owner: int) -> TakenAside:
+        """Take a file or folder out of the tree in one step, to put something else in its place.
 
-        Args:
-            is_restorable: after a crash it is put back unless something replaced it; the record that says where
-                it belongs is on the disk before the step. Otherwise a crash leaves it deleted.
+        The record that says where it belongs is on the disk before the step.
         """
-        if self.stat(path) is None:
-            raise errors.NotFound()
-        name = f"aside-{secrets.token_hex(12)}"
-        with translated():
-            place, _ = self._temporary(path[:-1])
-            with self._opened(place, FOLDER_FLAGS) as temporary, self._opened(path[:-1], FOLDER_FLAGS) as parent:
-                if temporary is None or parent is None:
-                    raise errors.NotFound()
-                if is_restorable:
-                    write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
-                    self._sync(temporary)
-                    reached("recorded")
-                try:
-                    os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
-                except OSError:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{name}.json", dir_fd=temporary)
-                    raise
-                reached("taken aside")
-                self._sync(parent)
+        name = _label(owner)
+        with translated(), self._leaving(path, TEMPORARY) as (parent, place, temporary):
+            write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
+            self._sync(temporary)
+            reached("recorded")
+            try:
+                os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{name}.json", dir_fd=temporary)
+                raise
+            reached("taken aside")
+            self._sync(parent)
         return TakenAside(self, path, place, name)
+
+    def put_away(self, path: Path, owner: int) -> Path:
+        """Take a file or folder out of the tree in one step, and keep it; says where."""
+        name = _label(owner)
+        with translated(), self._leaving(path, KEPT) as (parent, place, kept):
+            os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=kept)
+            reached("put away")
+            self._sync(parent)
+        return (*place, name)
+
+    def keep(self, path: Path, owner: int) -> Path:
+        """Keep a file's bytes under a second name: a link, or a copy where there are none; says where."""
+        name = _label(owner)
+        with translated(), self._leaving(path, KEPT) as (parent, place, kept):
+            try:
+                os.link(path[-1], name, src_dir_fd=parent, dst_dir_fd=kept, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise
+                source = os.open(path[-1], os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent)
+                try:
+                    _copy_to(source, kept, name)
+                finally:
+                    os.close(source)
+        reached("kept")
+        return (*place, name)
+
+    def kept(self) -> list[Kept]:
+        """Everything put away or kept."""
+        found = []
+        for top in self._tops():
+            place = (*top, RESERVED, KEPT)
+            with self._opened(place, FOLDER_FLAGS) as fd:
+                for name in [] if fd is None else os.listdir(fd):
+                    stat = self.stat((*place, name))
+                    owner = name.partition("-")[0]
+                    if stat is not None and owner.isdigit():
+                        found.append(Kept((*place, name), int(owner), stat))
+        return found
+
+    def drop(self, path: Path) -> None:
+        """Remove a file or folder in one step, for good; what cannot be removed now goes at the next start."""
+        name = secrets.token_hex(12)
+        with contextlib.suppress(OSError, errors.Failure), self._leaving(path, TEMPORARY) as (parent, _, temporary):
+            os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
+            remove(name, temporary)
 
     def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
         """An empty folder among the temporary files of the file system of `folder`, to be moved into place."""
         with translated():
-            place, _ = self._temporary(folder)
+            place, _ = self._reserved(folder, TEMPORARY)
         path = (*place, secrets.token_hex(12))
         return path, self.make_folder(path)
 
@@ -335,8 +372,7 @@ class LocalStorage:
             how many entries were found.
         """
         count = 0
-        tops = {(): None} | dict.fromkeys(self._mounts_below())
-        for top in tops:
+        for top in self._tops():
             path = (*top, RESERVED, TEMPORARY)
             with self._opened(path, FOLDER_FLAGS) as fd:
                 names = [] if fd is None else os.listdir(fd)
@@ -377,8 +413,8 @@ class LocalStorage:
             log.error("%s holds the marker of another storage root", self.folder)
             raise errors.Unavailable("This storage is not the one expected; ask who runs the server")
         top = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a backup may have left it out; a read-only disk needs none
-            os.mkdir(f"{RESERVED}/{TEMPORARY}", 0o700, dir_fd=top)
+        with contextlib.suppress(OSError):  # a backup may have left them out; a read-only disk needs none
+            _make_reserved(top)
         # The old descriptor stays open for whoever is using it now; this happens once in a remount.
         self._top, self._marker_stat = top, marker_stat
 
@@ -417,24 +453,37 @@ class LocalStorage:
             folder = folder[:-1]
         return folder
 
-    def _temporary(self, folder: Path) -> tuple[Path, os.stat_result]:
-        """The temporary folder on the file system of `folder`, and what `folder` itself is."""
+    def _reserved(self, folder: Path, which: str) -> tuple[Path, os.stat_result]:
+        """A reserved folder on the file system of `folder`, and what `folder` itself is."""
         with self._opened(folder, os.O_PATH | os.O_DIRECTORY) as fd:
             if fd is None:
                 raise errors.Conflict()
             kind = os.fstat(fd)
         top = self.top()
         base = () if os.fstat(top).st_dev == kind.st_dev else self._top_of(folder, kind.st_dev)
-        place = (*base, RESERVED, TEMPORARY)
+        place = (*base, RESERVED, which)
         if base and self.stat(place) is None:
             base_fd = kernel.open_beneath(top, _encoded(base), FOLDER_FLAGS)
             try:
-                for part in (RESERVED, f"{RESERVED}/{TEMPORARY}"):
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o700, dir_fd=base_fd)
+                _make_reserved(base_fd)
             finally:
                 os.close(base_fd)
         return place, kind
+
+    @contextlib.contextmanager
+    def _leaving(self, path: Path, which: str) -> Iterator[tuple[int, Path, int]]:
+        """The folder of what is about to leave the tree, and the reserved folder of its file system, open."""
+        if self.stat(path) is None:
+            raise errors.NotFound()
+        place, _ = self._reserved(path[:-1], which)
+        with self._opened(place, FOLDER_FLAGS) as reserved, self._opened(path[:-1], FOLDER_FLAGS) as parent:
+            if reserved is None or parent is None:
+                raise errors.NotFound()
+            yield parent, place, reserved
+
+    def _tops(self) -> list[Path]:
+        """The folder itself, and folders below it where another file system is mounted."""
+        return list(dict.fromkeys([(), *self._mounts_below()]))
 
     def _mounts_below(self) -> list[Path]:
         """Folders below this one where another file system is mounted."""
@@ -464,20 +513,35 @@ class LocalStorage:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{name}.json", dir_fd=temporary)
 
+    def _put_aside_away(self, temporary: Path, name: str) -> Path:
+        place = (*temporary[:-1], KEPT)
+        with (
+            translated(),
+            self._opened(temporary, FOLDER_FLAGS) as temporary_fd,
+            self._opened(place, FOLDER_FLAGS) as kept,
+        ):
+            if temporary_fd is None or kept is None:
+                raise errors.Conflict()
+            os.rename(name, name, src_dir_fd=temporary_fd, dst_dir_fd=kept)
+            reached("put away")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{name}.json", dir_fd=temporary_fd)
+        return (*place, name)
+
     def _sweep_one(self, temporary: Path, name: str, names: list[str]) -> None:
         with self._opened(temporary, FOLDER_FLAGS) as fd:
             assert fd is not None
             if name.endswith(".json") and name.removesuffix(".json") in names:
                 return  # its entry is handled under the entry's own name
-            if f"{name}.json" in names:
-                path = read_record(fd, f"{name}.json")
-                if path and self.stat(path) is None and self.stat(path[:-1]) is not None:
-                    log.warning("putting back %s, which an interrupted request had taken aside", "/".join(path))
-                    self._put_back(path, temporary, name)
-                else:
-                    remove_aside(name, fd)
+            if f"{name}.json" not in names:
+                remove(name, fd)
                 return
-            remove(name, fd)
+            path = read_record(fd, f"{name}.json")
+        if path and self.stat(path) is None and self.stat(path[:-1]) is not None:
+            log.warning("putting back %s, which an interrupted request had taken aside", "/".join(path))
+            self._put_back(path, temporary, name)
+        else:
+            self._put_aside_away(temporary, name)
 
     def _measure_granularity(self, folder: Path) -> int:
         """Change one file a few times in a row and see whether the file system can tell the changes apart."""
@@ -495,6 +559,28 @@ class LocalStorage:
         if len(set(times)) == len(times):
             return 0
         return _COARSE_GRANULARITY_NS if all(time % 1_000_000_000 == 0 for time in times) else _GRANULARITY_NS
+
+
+def _make_reserved(top: int) -> None:
+    for part in (RESERVED, f"{RESERVED}/{TEMPORARY}", f"{RESERVED}/{KEPT}"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(part, 0o700, dir_fd=top)
+
+
+def _label(owner: int) -> str:
+    """A name for what is no longer in the tree, which tells the resource it was."""
+    return f"{owner}-{secrets.token_hex(8)}"
+
+
+def _copy_to(source: int, folder: int, name: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        found = os.fstat(source)
+        kernel.copy_bytes(source, fd, found.st_size)
+        os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _encoded(path: Path) -> bytes:

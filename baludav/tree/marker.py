@@ -10,7 +10,8 @@ from baludav.tree.oserrors import translated
 from baludav.tree.paths import RESERVED
 
 NAME = "root"
-TEMPORARY = "tmp"
+TEMPORARY = "tmp"  # what nobody can see yet, and what is on its way out
+KEPT = "kept"  # what was overwritten or deleted
 
 
 def make(folder: Path) -> str:

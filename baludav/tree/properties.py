@@ -28,7 +28,7 @@ _AT_ONCE = 500
 
 def read(connection: Connection, resource_id: int) -> dict[str, bytes]:
     """All dead properties of one resource."""
-    return dict(connection.execute(_of_one, {"of": resource_id}).tuples().all())
+    return dict(connection.execute(_of_one, {"of": resource_id}).all())
 
 
 def read_many(connection: Connection, resource_ids: Iterable[int]) -> dict[int, dict[str, bytes]]:

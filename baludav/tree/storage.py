@@ -66,13 +66,21 @@ class Staged(Protocol):
 
 
 class Aside(Protocol):
-    """A file or folder taken out of the tree, which can still be put back."""
+    """A file or folder taken out of the tree to make room, which can still be put back."""
 
     def put_back(self) -> None:
         """Back to where it was."""
 
-    def drop(self) -> None:
-        """Remove it for good; what cannot be removed now is removed by the next `sweep`."""
+    def put_away(self) -> Path:
+        """Keep it among what was put away; says where."""
+
+
+class Kept(NamedTuple):
+    """Something put away: where it lies, which resource it was, and what the file system says of it."""
+
+    path: Path
+    owner: int
+    stat: Stat
 
 
 class Storage(Protocol):
@@ -112,12 +120,28 @@ class Storage(Protocol):
     def move(self, source: Path, target_storage: "Storage", target: Path) -> Stat:
         """Rename in one step; replaces a file by a file. CrossDevice, and nothing changed, if it cannot reach."""
 
-    def take_aside(self, path: Path, *, is_restorable: bool) -> Aside:
-        """Take a file or folder out of the tree in one step.
+    def take_aside(self, path: Path, owner: int) -> Aside:
+        """Take a file or folder out of the tree in one step, to put something else in its place.
+
+        After a crash `sweep` puts it back, or away if something has taken its place.
 
         Args:
-            is_restorable: after a crash `sweep` puts it back unless something replaced it; otherwise a crash
-                leaves it deleted.
+            owner: id of the resource it is.
+        """
+
+    def put_away(self, path: Path, owner: int) -> Path:
+        """Take a file or folder out of the tree in one step, and keep it; says where."""
+
+    def keep(self, path: Path, owner: int) -> Path:
+        """Keep a file's bytes, which stay in the tree too, under a second name; says where."""
+
+    def kept(self) -> list[Kept]:
+        """Everything put away or kept, in no order."""
+
+    def drop(self, path: Path) -> None:
+        """Remove a file or folder in one step, for good; harmless if it is not there.
+
+        What cannot be removed now is removed by the next `sweep`.
         """
 
     def stage_folder(self, folder: Path) -> tuple[Path, Stat]:

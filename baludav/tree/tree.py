@@ -15,14 +15,15 @@ from baludav.tree.feed import Feed
 from baludav.tree.guards import Guards
 from baludav.tree.locking import Locking
 from baludav.tree.locks import Locks
+from baludav.tree.recovery import recover
+from baludav.tree.restoring import Restoring
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.scan import Scan, refresh
-from baludav.tree.storage import Aside
 
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking, Feed):
+class UserTree(Copying, Locking, Restoring, Feed):
     """One user's door to the tree."""
 
 
@@ -71,19 +72,11 @@ class Tree:
         quota = self._accounts.quota(root.name)
         return self._default_quota if quota is None else quota
 
-    def discard(self, aside: Aside, *, is_collection: bool) -> None:
-        """Remove what a request has taken out of the tree; a collection may be large, so nobody waits for it."""
-        if not is_collection:
-            aside.drop()
-            return
-        thread = threading.Thread(target=aside.drop, name="removing", daemon=True)
-        thread.start()
-
     def prepare(self) -> None:
         """Clean up after a crash; called once at start, while no request runs."""
         for root in self.roots.everything():
             try:
-                left = root.storage.sweep(older_than_ns=time.time_ns())
+                left = root.storage.sweep(older_than_ns=time.time_ns()) + recover(self, root)
             except Failure as failure:
                 log.error("%s %s: %s", root.kind, root.name, failure)
                 continue

@@ -18,13 +18,14 @@ from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, Failure, MethodNotAllowed, NotFound, OverQuota
 from baludav.tree import index, journal, properties
+from baludav.tree.expiry import make_room
 from baludav.tree.guarding import Guarding, Target
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.scan import Known
 from baludav.tree.steps import reached
-from baludav.tree.storage import Staged
+from baludav.tree.storage import Aside, Staged
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Writing(Guarding):
         """
         if length is not None:
             self.check_size(length)
-        self.admit(self.unguarded(path), terms)
+        target = self.unguarded(path)
+        self.admit(target, terms)
+        make_room(self.tree.database, target.root, target.place.names[:-1], length or 0)
         return Upload(self, path, terms, length)
 
     def admit(self, target: Target, terms: Terms) -> None:
@@ -125,24 +128,42 @@ class Writing(Guarding):
 
     def install(
         self, target: Target, staged: Staged, sha256: str, *, properties_from: int | None = None,
-        with_lock: Callable[[Connection, Row], None] | None = None,
+        with_lock: Callable[[Connection, Row], None] | None = None, replaces: Aside | None = None,
+        reason: str = "overwritten",
     ) -> Written:  # fmt: skip
-        """Put finished bytes in place and commit; the caller holds the guard and has checked everything."""
+        """Put finished bytes in place and commit; the caller holds the guard and has checked everything.
+
+        Args:
+            replaces: the collection that was in this place, taken aside.
+            reason: why what is replaced becomes a version.
+        """
         place, root, known, _ = target
         name, cause = place.names[-1], self.cause()
         old_size = known.stat.size if known else 0
         with self.quota_turn(root, staged.size - old_size):
             reached("admitted")
             parent = self.parent_of(target)
-            stat = root.storage.put(staged, place.names)
+            kept = self.keep_old(target, sha256)
+            try:
+                stat = root.storage.put(staged, place.names)
+            except BaseException:
+                if kept is not None:
+                    root.storage.drop(kept)
+                raise
+            away = None if replaces is None else replaces.put_away()
             born_ns = root.storage.born_ns(place.names)
             is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
-            def work(connection: Connection) -> Row:
-                row = index.member(connection, parent.id, name)
+            def work(connection: Connection) -> tuple[Row, list[Path]]:
+                row, surplus = index.member(connection, parent.id, name), []
                 if row is not None and row.is_collection:
-                    journal.drop(connection, row, place.names, cause)
+                    if away is not None:
+                        self.put_in_trash(connection, row, place.names, away, cause)
+                    else:
+                        journal.drop(connection, row, place.names, cause)
                     row = None
+                if row is not None and kept is not None:
+                    surplus = self.add_version(connection, row, kept, cause, reason)
                 action, old = "modified", row.size if row else 0
                 if row is None:
                     action = "created"
@@ -161,10 +182,12 @@ class Writing(Guarding):
                     sha256=sha256, born_ns=born_ns, is_settled=is_settled, size=stat.size, device=stat.device,
                     inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,
                 )  # fmt: skip
-                return row._replace(changed=journal.write(connection, row, place.names, action, cause))
+                return row._replace(changed=journal.write(connection, row, place.names, action, cause)), surplus
 
-            row = self.tree.database.commit(work)
+            row, surplus = self.tree.database.commit(work)
         reached("committed")
+        for path in surplus:
+            root.storage.drop(path)
         self.tree.scan.trust(root, place.names, row)
         return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
 
@@ -200,12 +223,12 @@ class Writing(Guarding):
             try:
                 row = self.tree.database.commit(work)
             except Failure:
-                root.storage.take_aside(place.names, is_restorable=False).drop()
+                root.storage.drop(place.names)
                 raise
             return Written(self.resource_of(place, Known(row, row.signature)), is_created=True)
 
     def delete(self, path: Path, terms: Terms) -> None:
-        """DELETE (RFC 4918 §9.6), all or nothing.
+        """DELETE (RFC 4918 §9.6), all or nothing, into the trash.
 
         Raises:
             Locked: a lock is in the way, possibly on a member.
@@ -218,16 +241,15 @@ class Writing(Guarding):
                 raise NotFound()
             self.require_removable(target)
             self.require_locks(target, terms, is_removal=True)
-            aside = root.storage.take_aside(place.names, is_restorable=False)
+            kept = root.storage.put_away(place.names, known.row.id)
             try:
                 self.tree.database.commit(
-                    lambda connection: journal.drop(connection, chain[-1], place.names, self.cause())
+                    lambda connection: self.put_in_trash(connection, chain[-1], place.names, kept, self.cause())
                 )
             except Failure:
-                aside.put_back()
+                root.storage.move(kept, root.storage, place.names)
                 raise
             reached("committed")
-        self.tree.discard(aside, is_collection=known.stat.is_collection)
 
     def patch(
         self, path: Path, terms: Terms, dead: Mapping[str, bytes | None], *, modified_ns: int | None = None,

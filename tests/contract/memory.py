@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from baludav import errors
 from baludav.tree.paths import RESERVED, Path, is_visible
-from baludav.tree.storage import CrossDevice, Staged, Stat, Storage
+from baludav.tree.storage import CrossDevice, Kept, Staged, Stat, Storage
 
 _SPACE = 1 << 40
 _clock = itertools.count(1_700_000_000_000_000_000)
@@ -56,15 +56,17 @@ class MemoryStaged:
 
 
 class MemoryAside(NamedTuple):
+    storage: "MemoryStorage"
     parent: dict[str, _Node]
     name: str
     node: _Node
+    owner: int
 
     def put_back(self) -> None:
         self.parent[self.name] = self.node
 
-    def drop(self) -> None:
-        pass
+    def put_away(self) -> Path:
+        return self.storage._put_away(self.node, self.owner)
 
 
 class MemoryStorage:
@@ -145,11 +147,42 @@ class MemoryStorage:
         del origin[source[-1]]
         return moved
 
-    def take_aside(self, path: Path, *, is_restorable: bool) -> MemoryAside:
+    def _take(self, path: Path) -> tuple[dict[str, _Node], _Node]:
         if self._find(path) is None:
             raise errors.NotFound
         folder = self._folder(path[:-1])
-        return MemoryAside(folder, path[-1], folder.pop(path[-1]))
+        return folder, folder.pop(path[-1])
+
+    def _put_away(self, node: _Node, owner: int) -> Path:
+        name = f"{owner}-{next(_names)}"
+        assert self._staged.members is not None
+        self._staged.members[name] = node
+        return (RESERVED, name)
+
+    def take_aside(self, path: Path, owner: int) -> MemoryAside:
+        folder, node = self._take(path)
+        return MemoryAside(self, folder, path[-1], node, owner)
+
+    def put_away(self, path: Path, owner: int) -> Path:
+        return self._put_away(self._take(path)[1], owner)
+
+    def keep(self, path: Path, owner: int) -> Path:
+        node = self._find(path)
+        if node is None:
+            raise errors.NotFound
+        return self._put_away(node, owner)
+
+    def kept(self) -> list[Kept]:
+        assert self._staged.members is not None
+        return [
+            Kept((RESERVED, name), int(name.partition("-")[0]), node.stat())
+            for name, node in self._staged.members.items()
+            if "-" in name
+        ]
+
+    def drop(self, path: Path) -> None:
+        if self._find(path) is not None:
+            self._take(path)
 
     def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
         self._folder(folder)

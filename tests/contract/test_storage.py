@@ -123,8 +123,10 @@ def test_what_is_not_there(storage: Storage) -> None:
             storage.open(path)
         with pytest.raises(errors.NotFound):
             storage.set_mtime(path, 1)
-        with pytest.raises(errors.NotFound):
-            storage.take_aside(path, is_restorable=True)
+        for take in (storage.take_aside, storage.put_away, storage.keep):
+            with pytest.raises(errors.NotFound):
+                take(path, 7)
+        storage.drop(path)
     with pytest.raises(errors.NotFound):
         storage.open(())
     for folder in (("missing",), ("f",)):
@@ -179,19 +181,52 @@ class _Other:
     """No storage that any other knows."""
 
 
-@pytest.mark.parametrize("is_restorable", [True, False])
-def test_aside(storage: Storage, is_restorable: bool) -> None:
-    """What is taken aside is gone at once, and comes back whole or goes for good."""
+def test_aside(storage: Storage) -> None:
+    """What is taken aside is gone at once, and comes back whole or is kept."""
     storage.make_folder(("d",))
     _put(storage, "d/f", b"f")
-    aside = storage.take_aside(("d",), is_restorable=is_restorable)
+    aside = storage.take_aside(("d",), 7)
     assert _names(storage) == set()
     aside.put_back()
     assert _get(storage, "d/f") == b"f"
-    storage.take_aside(("d",), is_restorable=is_restorable).drop()
+    kept = storage.take_aside(("d",), 7).put_away()
     assert _names(storage) == set()
+    assert [(entry.path, entry.owner, entry.stat.is_collection) for entry in storage.kept()] == [(kept, 7, True)]
     assert storage.sweep(older_than_ns=time.time_ns() + 10**12) == 0
+    storage.move(kept, storage, ("back",))
+    assert _get(storage, "back/f") == b"f"
+    assert storage.kept() == []
+
+
+def test_what_is_put_away_can_come_back(storage: Storage) -> None:
+    _put(storage, "f", b"f")
+    kept = storage.put_away(("f",), 3)
     assert _names(storage) == set()
+    assert _get(storage, "/".join(kept)) == b"f"
+    assert [(entry.path, entry.owner, entry.stat.size) for entry in storage.kept()] == [(kept, 3, 1)]
+    storage.move(kept, storage, ("g",))
+    assert _get(storage, "g") == b"f"
+
+
+def test_kept_bytes_outlive_what_replaces_them(storage: Storage) -> None:
+    before = _put(storage, "f", b"old", 5_000_000_000)
+    kept = storage.keep(("f",), 3)
+    assert _names(storage) == {"f"}
+    _put(storage, "f", b"newer")
+    assert _get(storage, "/".join(kept)) == b"old"
+    ((path, owner, stat),) = storage.kept()
+    assert (path, owner, stat.inode, stat.mtime_ns) == (kept, 3, before.inode, 5_000_000_000)
+    storage.drop(kept)
+    assert storage.kept() == []
+    assert _get(storage, "f") == b"newer"
+
+
+def test_what_is_dropped_is_gone(storage: Storage) -> None:
+    storage.make_folder(("d",))
+    _put(storage, "d/f", b"f")
+    storage.drop(("d",))
+    assert _names(storage) == set()
+    assert storage.kept() == []
 
 
 def test_a_staged_folder_is_seen_when_it_is_moved_into_place(storage: Storage) -> None:

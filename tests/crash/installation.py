@@ -10,6 +10,7 @@ from baludav import config
 from baludav.db.tables import storage_roots
 from baludav.tree.checking import check
 from baludav.tree.reading import NO_TERMS
+from baludav.tree.recovery import recover
 from baludav.tree.scan import refresh
 from baludav.tree.tree import UserTree
 from providers.house import House, open_house
@@ -85,6 +86,23 @@ def content(user: UserTree, top: str = "") -> Tree:
     return found
 
 
+def history_of(user: UserTree) -> set[bytes]:
+    """Every byte string in the versions and the trash of the user's home and share."""
+    found = set()
+    for _, root in user.namespace.roots():
+        for kept in root.storage.kept():
+            left = [(kept.path, kept.stat)]
+            while left:
+                where, stat = left.pop()
+                if stat.is_collection:
+                    left += [((*where, name), member) for name, member in root.storage.scan(where)]
+                    continue
+                fd = root.storage.open(where)
+                found.add(os.pread(fd, 1 << 20, 0))
+                os.close(fd)
+    return found
+
+
 def start_again(folder: Path) -> Tree:
     """What a start after a crash finds; fails unless index, disk and quota agree and nothing is left behind."""
     house = open_installation(folder)
@@ -95,6 +113,10 @@ def start_again(folder: Path) -> Tree:
                 pass
         assert check(house.tree, lambda done, total: None) == []
         found = content(user_of(house))
+        lost = {body for body in BEFORE.values() if body} - {*found.values()} - history_of(user_of(house))
+        assert not lost, "neither in the tree nor in its history"
+        for root in house.tree.roots.everything():
+            assert recover(house.tree, root) == 0, "the history does not agree with the disk"
         sizes = sum(len(body or b"") for body in found.values())
         with house.database.reading() as connection:
             assert sum(connection.scalars(select(storage_roots.c.used))) == sizes

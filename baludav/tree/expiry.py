@@ -1,0 +1,77 @@
+"""How long what was overwritten or deleted is kept: the oldest goes first, by age and by the room it takes."""
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from baludav.db.engine import Database
+from baludav.errors import Failure
+from baludav.tree import history, index
+from baludav.tree.paths import Path
+from baludav.tree.roots import StorageRoot
+
+if TYPE_CHECKING:
+    from baludav.tree.tree import Tree
+
+_DAY_NS = 86_400_000_000_000
+_RESERVE = 64 << 20  # bytes that an upload leaves free on a disk, or history makes room
+_BATCH = 200
+
+
+def expire(tree: "Tree", root: StorageRoot) -> int:
+    """Remove from the history of a storage root what is too old or too much; returns how many entries.
+
+    What may be kept is a share of the room that is left: of the quota of a home that has one, else of the disk.
+    """
+    settings = tree.config.settings
+    oldest_ns = time.time_ns() - settings.history_days * _DAY_NS
+    with tree.database.reading() as connection:
+        live, kept = index.used(connection, root.id), history.used(connection, root.id)
+    free = root.storage.free()
+    quota = tree.quota_of(root)
+    room = free + kept if quota is None else min(free + kept, max(0, quota - live))
+    return _shrink(tree.database, root, room * settings.history_percent // 100, oldest_ns)
+
+
+def make_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
+    """Before an upload of `size` bytes that its disk cannot take: the history gives way, the oldest first."""
+    wanted = size + _RESERVE - root.storage.free(folder)
+    if wanted <= 0:
+        return
+    with database.reading() as connection:
+        kept = history.used(connection, root.id)
+    if kept:
+        _shrink(database, root, max(0, kept - wanted), 0)
+
+
+def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) -> int:
+    """Remove the oldest entries until all are younger than `oldest_ns` and take `most` bytes together."""
+    count = 0
+
+    def work(connection: Connection) -> list[Path] | None:
+        surplus = history.used(connection, root.id) - most
+        gone: list[Path] = []
+        for entry in history.oldest(connection, root.id, _BATCH):
+            if entry.since_ns >= oldest_ns and surplus <= 0:
+                return gone or None
+            surplus -= entry.size
+            gone += history.remove(connection, entry)
+        return gone or None
+
+    while gone := database.commit(work):
+        count += len(gone)
+        for path in gone:
+            root.storage.drop(path)
+    return count
+
+
+def expire_all(tree: "Tree") -> int:
+    """The same for every storage root that is there; returns how many entries went."""
+    count = 0
+    for root in tree.roots.everything():
+        try:
+            count += expire(tree, root)
+        except Failure:
+            continue  # its disk is not mounted
+    return count

@@ -1,0 +1,245 @@
+"""What was overwritten or deleted: versions that hang on their resource, and the trash.
+
+The bytes lie in the reserved folder of their file system, under a second name or renamed, so keeping them copies
+nothing. What lies in the trash keeps its rows, without a parent, and so its id, properties and versions. Functions
+here take a connection and touch nothing else.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
+
+from baludav.db.tables import journal, resources, trash, versions
+from baludav.tree import index
+from baludav.tree.index import Row
+from baludav.tree.journal import Cause, write_all
+from baludav.tree.paths import Path
+
+
+class Version(NamedTuple):
+    """Bytes that were replaced.
+
+    Attributes:
+        kept: where they lie, below the storage root.
+        size: bytes.
+        mtime_ns: modification time they had.
+        kept_ns: when they were replaced.
+        device_id: that had written them; None: none, or not known any more.
+        reason: `overwritten`, `restored` (by an older version) or `interrupted` (found after a crash).
+    """
+
+    id: int
+    root_id: int
+    resource_id: int
+    kept: str
+    size: int
+    sha256: str | None
+    mtime_ns: int
+    kept_ns: int
+    device_id: int | None
+    reason: str
+
+
+class Deleted(NamedTuple):
+    """Something in the trash.
+
+    Attributes:
+        resource_id: of its own row, which also names it to clients.
+        path: where it was, below the storage root.
+        kept: where it lies.
+        size: bytes of all its files.
+        device_id: that deleted it.
+    """
+
+    resource_id: int
+    root_id: int
+    path: str
+    kept: str
+    size: int
+    deleted_ns: int
+    device_id: int | None
+
+
+class Entry(NamedTuple):
+    """A version (`is_version`, with its id) or something in the trash (with its resource id), and since when."""
+
+    is_version: bool
+    id: int
+    size: int
+    since_ns: int
+
+
+_version_columns = [versions.c[name] for name in Version._fields]
+_deleted_columns = [trash.c[name] for name in Deleted._fields]
+_versions_of = (
+    select(*_version_columns)
+    .where(versions.c.resource_id == bindparam("resource"), versions.c.root_id == bindparam("root"))
+    .order_by(versions.c.id.desc())
+)
+_trash_of = select(*_deleted_columns).where(trash.c.root_id == bindparam("root")).order_by(trash.c.deleted_ns.desc())
+_one_deleted = select(*_deleted_columns).where(trash.c.resource_id == bindparam("resource"))
+_writer = select(journal.c.device_id).where(journal.c.number == bindparam("number"))
+_detach = update(resources).where(resources.c.id == bindparam("which")).values(parent_id=None, name=bindparam("kept"))
+_inherit = update(versions).where(versions.c.resource_id == bindparam("old")).values(resource_id=bindparam("new"))
+_used_by_versions = select(func.coalesce(func.sum(versions.c.size), 0)).where(versions.c.root_id == bindparam("root"))
+_used_by_trash = select(func.coalesce(func.sum(trash.c.size), 0)).where(trash.c.root_id == bindparam("root"))
+_oldest = (
+    union_all(
+        select(
+            literal(True), versions.c.id.label("id"), versions.c.size, versions.c.kept_ns.label("since")
+        ).where(versions.c.root_id == bindparam("root")),
+        select(literal(False), trash.c.resource_id, trash.c.size, trash.c.deleted_ns).where(
+            trash.c.root_id == bindparam("root")
+        ),
+    )
+    .order_by("since", "id")
+    .limit(bindparam("most"))
+)  # fmt: skip
+_all_versions = select(*_version_columns).where(versions.c.root_id == bindparam("root"))
+_one_version = select(*_version_columns).where(versions.c.id == bindparam("id"))
+
+
+def shown(path: Path) -> str:
+    """A path as these tables hold it."""
+    return "/".join(path)
+
+
+def parsed(path: str) -> Path:
+    """The path that `shown` was given."""
+    return tuple(path.split("/"))
+
+
+def add_version(
+    connection: Connection, row: Row, kept: Path, cause: Cause, *, most: int, reason: str = "overwritten"
+) -> list[Path]:
+    """Record the bytes that `row` told of as a version of its resource.
+
+    Args:
+        most: how many versions a resource may have.
+    Returns:
+        what was too many: bytes to be dropped once this is committed.
+    """
+    connection.execute(
+        insert(versions),
+        {
+            "root_id": row.root_id,
+            "resource_id": row.id,
+            "kept": shown(kept),
+            "size": row.size,
+            "sha256": row.sha256,
+            "mtime_ns": row.mtime_ns,
+            "kept_ns": cause.at_ns,
+            "device_id": connection.scalar(_writer, {"number": row.changed}),
+            "reason": reason,
+        },
+    )
+    surplus = versions_of(connection, row.root_id, row.id)[most:]
+    return remove_versions(connection, surplus)
+
+
+def versions_of(connection: Connection, root_id: int, resource_id: int) -> list[Version]:
+    """The versions of a resource, newest first."""
+    rows = connection.execute(_versions_of, {"resource": resource_id, "root": root_id})
+    return [Version._make(row) for row in rows]
+
+
+def all_versions(connection: Connection, root_id: int) -> list[Version]:
+    """The versions of every resource of a storage root."""
+    return [Version._make(row) for row in connection.execute(_all_versions, {"root": root_id})]
+
+
+def inherit(connection: Connection, old_id: int, new_id: int) -> None:
+    """Give a resource the versions of the one that it replaces."""
+    connection.execute(_inherit, {"old": old_id, "new": new_id})
+
+
+def remove_versions(connection: Connection, gone: list[Version]) -> list[Path]:
+    """Forget versions; returns where their bytes lie, to be dropped once this is committed."""
+    if gone:
+        connection.execute(delete(versions).where(versions.c.id.in_([version.id for version in gone])))
+    return [parsed(version.kept) for version in gone]
+
+
+def put_in_trash(connection: Connection, row: Row, path: Path, kept: Path, cause: Cause) -> None:
+    """Record a deletion: the rows lose their place, and the quota is free again.
+
+    Args:
+        path: where it was, below the storage root.
+        kept: where it lies now.
+    """
+    size = index.subtree_size(connection, row.id)
+    index.use(connection, row.root_id, -size)
+    write_all(connection, row, path, "deleted", cause)
+    connection.execute(_detach, {"which": row.id, "kept": kept[-1]})
+    add_to_trash(connection, row, path, kept, size, cause)
+
+
+def add_to_trash(connection: Connection, row: Row, path: Path, kept: Path, size: int, cause: Cause) -> None:
+    """Record that something, whose row has no place (any more), lies in the trash."""
+    connection.execute(
+        insert(trash),
+        {
+            "resource_id": row.id,
+            "root_id": row.root_id,
+            "path": shown(path),
+            "kept": shown(kept),
+            "size": size,
+            "deleted_ns": cause.at_ns,
+            "device_id": cause.device_id,
+        },
+    )
+
+
+def trash_of(connection: Connection, root_id: int) -> list[Deleted]:
+    """What lies in the trash of a storage root, newest first."""
+    return [Deleted._make(row) for row in connection.execute(_trash_of, {"root": root_id})]
+
+
+def deleted(connection: Connection, resource_id: int) -> Deleted | None:
+    """One thing in the trash."""
+    row = connection.execute(_one_deleted, {"resource": resource_id}).first()
+    return None if row is None else Deleted._make(row)
+
+
+def take_from_trash(connection: Connection, gone: Deleted) -> bool:
+    """Forget that something lies in the trash, leaving its rows; False if it does not (any more)."""
+    return connection.execute(delete(trash).where(trash.c.resource_id == gone.resource_id)).rowcount > 0
+
+
+def remove_from_trash(connection: Connection, gone: Deleted) -> list[Path]:
+    """Forget something in the trash for good, with its versions; returns what bytes to drop afterwards."""
+    if not take_from_trash(connection, gone):
+        return []
+    below = select(resources.c.id).where(index.below(bindparam("top"), "below")).params(top=gone.resource_id)
+    found = connection.execute(select(*_version_columns).where(versions.c.resource_id.in_(below)))
+    dropped = remove_versions(connection, [Version._make(row) for row in found])
+    index.remove(connection, gone.resource_id)
+    return [parsed(gone.kept), *dropped]
+
+
+def oldest(connection: Connection, root_id: int, most: int) -> list[Entry]:
+    """The oldest versions and deletions of a storage root."""
+    rows = connection.execute(_oldest, {"root": root_id, "most": most}).all()
+    return [Entry(bool(is_version), *row) for is_version, *row in rows]
+
+
+def remove(connection: Connection, entry: Entry) -> list[Path]:
+    """Forget an entry for good; returns what bytes to drop once this is committed."""
+    if entry.is_version:
+        version_found = version(connection, entry.id)
+        return [] if version_found is None else remove_versions(connection, [version_found])
+    gone = deleted(connection, entry.id)
+    return [] if gone is None else remove_from_trash(connection, gone)
+
+
+def version(connection: Connection, version_id: int) -> Version | None:
+    """One version."""
+    row = connection.execute(_one_version, {"id": version_id}).first()
+    return None if row is None else Version._make(row)
+
+
+def used(connection: Connection, root_id: int) -> int:
+    """Bytes of all versions and of the trash of a storage root."""
+    return int(connection.scalar(_used_by_versions, {"root": root_id}) or 0) + int(
+        connection.scalar(_used_by_trash, {"root": root_id}) or 0
+    )
