@@ -85,6 +85,7 @@ class Server:
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("BALUDAV_")},
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",  # so that SIGABRT shows where each thread is
             "BALUDAV_HOST": "127.0.0.1",
             "BALUDAV_PORT": str(self.port),
             "BALUDAV_DATA": str(data),
@@ -190,6 +191,10 @@ class Server:
             try:
                 status = self.process.wait(15)
             except subprocess.TimeoutExpired:
+                for pid in self.pids():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGABRT)
+                wait_for(lambda: not self.pids(), 10, "the server has said where it hangs")
                 raise AssertionError(f"the server goes on after SIGTERM\n{self.log_end()}") from None
             left = set(before) & set(processes())
             assert not left, f"the server left processes {left} behind\n{self.log_end()}"

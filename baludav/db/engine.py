@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, sele
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from baludav.db.statements import Statement
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30
-_note = select(meta.c.value).where(meta.c.key == bindparam("key"))
+_note = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
 
 class Database:
@@ -74,7 +75,8 @@ class Database:
     def note(self, key: str) -> str | None:
         """What the table `meta` says of this database: its `instance`, its `epoch`, and so on."""
         with self.reading() as connection:
-            return connection.scalar(_note, {"key": key})
+            value: str | None = _note.scalar(connection, {"key": key})
+        return value
 
     def close(self) -> None:
         """Close every connection."""

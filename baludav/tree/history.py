@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
 
+from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources, trash, versions
 from baludav.tree import index
 from baludav.tree.index import Row
@@ -71,16 +72,24 @@ class Entry(NamedTuple):
 
 _version_columns = [versions.c[name] for name in Version._fields]
 _deleted_columns = [trash.c[name] for name in Deleted._fields]
-_versions_of = (
+_versions_of = Statement(
     select(*_version_columns)
     .where(versions.c.resource_id == bindparam("resource"), versions.c.root_id == bindparam("root"))
     .order_by(versions.c.id.desc())
+    .offset(bindparam("newer"))
 )
+_add_version = Statement(insert(versions), Version._fields[1:])
+_remove_version = Statement(delete(versions).where(versions.c.id == bindparam("id")))
 _trash_of = select(*_deleted_columns).where(trash.c.root_id == bindparam("root")).order_by(trash.c.deleted_ns.desc())
 _one_deleted = select(*_deleted_columns).where(trash.c.resource_id == bindparam("resource"))
-_writer = select(journal.c.device_id).where(journal.c.number == bindparam("number"))
-_detach = update(resources).where(resources.c.id == bindparam("which")).values(parent_id=None, name=bindparam("kept"))
-_inherit = update(versions).where(versions.c.resource_id == bindparam("old")).values(resource_id=bindparam("new"))
+_add_to_trash = Statement(insert(trash), Deleted._fields)
+_writer = Statement(select(journal.c.device_id).where(journal.c.number == bindparam("number")))
+_detach = Statement(
+    update(resources).where(resources.c.id == bindparam("which")).values(parent_id=None, name=bindparam("kept"))
+)
+_inherit = Statement(
+    update(versions).where(versions.c.resource_id == bindparam("old")).values(resource_id=bindparam("new"))
+)
 _used_by_versions = select(func.coalesce(func.sum(versions.c.size), 0)).where(versions.c.root_id == bindparam("root"))
 _used_by_trash = select(func.coalesce(func.sum(trash.c.size), 0)).where(trash.c.root_id == bindparam("root"))
 _oldest = (
@@ -119,8 +128,8 @@ def add_version(
     Returns:
         what was too many: bytes to be dropped once this is committed.
     """
-    connection.execute(
-        insert(versions),
+    _add_version.insert(
+        connection,
         {
             "root_id": row.root_id,
             "resource_id": row.id,
@@ -129,17 +138,16 @@ def add_version(
             "sha256": row.sha256,
             "mtime_ns": row.mtime_ns,
             "kept_ns": cause.at_ns,
-            "device_id": connection.scalar(_writer, {"number": row.changed}),
+            "device_id": _writer.scalar(connection, {"number": row.changed}),
             "reason": reason,
         },
     )
-    surplus = versions_of(connection, row.root_id, row.id)[most:]
-    return remove_versions(connection, surplus)
+    return remove_versions(connection, versions_of(connection, row.root_id, row.id, newer=most))
 
 
-def versions_of(connection: Connection, root_id: int, resource_id: int) -> list[Version]:
-    """The versions of a resource, newest first."""
-    rows = connection.execute(_versions_of, {"resource": resource_id, "root": root_id})
+def versions_of(connection: Connection, root_id: int, resource_id: int, newer: int = 0) -> list[Version]:
+    """The versions of a resource, newest first, without the `newer` ones."""
+    rows = _versions_of.rows(connection, {"resource": resource_id, "root": root_id, "newer": newer})
     return [Version._make(row) for row in rows]
 
 
@@ -150,13 +158,13 @@ def all_versions(connection: Connection, root_id: int) -> list[Version]:
 
 def inherit(connection: Connection, old_id: int, new_id: int) -> None:
     """Give a resource the versions of the one that it replaces."""
-    connection.execute(_inherit, {"old": old_id, "new": new_id})
+    _inherit.change(connection, {"old": old_id, "new": new_id})
 
 
 def remove_versions(connection: Connection, gone: list[Version]) -> list[Path]:
     """Forget versions; returns where their bytes lie, to be dropped once this is committed."""
-    if gone:
-        connection.execute(delete(versions).where(versions.c.id.in_([version.id for version in gone])))
+    for version in gone:
+        _remove_version.change(connection, {"id": version.id})
     return [parsed(version.kept) for version in gone]
 
 
@@ -170,14 +178,14 @@ def put_in_trash(connection: Connection, row: Row, path: Path, kept: Path, cause
     size = index.subtree_size(connection, row.id)
     index.use(connection, row.root_id, -size)
     write_all(connection, row, path, "deleted", cause)
-    connection.execute(_detach, {"which": row.id, "kept": kept[-1]})
+    _detach.change(connection, {"which": row.id, "kept": kept[-1]})
     add_to_trash(connection, row, path, kept, size, cause)
 
 
 def add_to_trash(connection: Connection, row: Row, path: Path, kept: Path, size: int, cause: Cause) -> None:
     """Record that something, whose row has no place (any more), lies in the trash."""
-    connection.execute(
-        insert(trash),
+    _add_to_trash.insert(
+        connection,
         {
             "resource_id": row.id,
             "root_id": row.root_id,

@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from baludav.db.statements import Statement
 from baludav.db.tables import properties, resources, storage_roots
 from baludav.tree.paths import Path
 from baludav.tree.storage import Stat
@@ -41,12 +42,16 @@ class Row(NamedTuple):
 
 _columns = [resources.c[name] for name in Row._fields]
 # What lies in the trash has no parent either, but keeps its name.
-_top = select(*_columns).where(
-    resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None), resources.c.name == ""
+_top = Statement(
+    select(*_columns).where(
+        resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None), resources.c.name == ""
+    )
 )
-_member = select(*_columns).where(resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name"))
-_members = select(*_columns).where(resources.c.parent_id == bindparam("parent"))
-_by_id = select(*_columns).where(resources.c.id == bindparam("id"))
+_member = Statement(
+    select(*_columns).where(resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name"))
+)
+_members = Statement(select(*_columns).where(resources.c.parent_id == bindparam("parent")))
+_by_id = Statement(select(*_columns).where(resources.c.id == bindparam("id")))
 
 
 def below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
@@ -56,45 +61,53 @@ def below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
     return resources.c.id.in_(select(tree.c.id))
 
 
-_subtree = select(*_columns).where(below(cast("ColumnElement[int]", bindparam("id")), "below"))
-_subtree_size = select(func.coalesce(func.sum(resources.c.size), literal(0))).where(
-    below(cast("ColumnElement[int]", bindparam("id")), "below")
+_subtree = Statement(select(*_columns).where(below(cast("ColumnElement[int]", bindparam("id")), "below")))
+_subtree_size = Statement(
+    select(func.coalesce(func.sum(resources.c.size), literal(0))).where(
+        below(cast("ColumnElement[int]", bindparam("id")), "below")
+    )
 )
-_delete_subtree = delete(resources).where(below(cast("ColumnElement[int]", bindparam("gone")), "below"))
-_change_root = (
+_delete_subtree = Statement(delete(resources).where(below(cast("ColumnElement[int]", bindparam("gone")), "below")))
+_change_root = Statement(
     update(resources)
     .where(below(cast("ColumnElement[int]", bindparam("moved")), "below"))
     .values(root_id=bindparam("new_root"))
 )
-_move = (
+_move = Statement(
     update(resources)
     .where(resources.c.id == bindparam("moved"))
     .values(parent_id=bindparam("new_parent"), name=bindparam("new_name"))
 )
-_see = (
+_see = Statement(
     update(resources)
     .where(resources.c.id == bindparam("which"))
     .values({name: bindparam(name) for name in (*Stat._fields, "sha256", "born_ns", "is_settled")})
 )
-_set_created = update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
-_insert = insert(resources)
-_use = (
+_set_created = Statement(
+    update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
+)
+_insert = Statement(insert(resources), Row._fields[1:])
+_use = Statement(
     update(storage_roots)
     .where(storage_roots.c.id == bindparam("root"))
     .values(used=storage_roots.c.used + bindparam("bytes"))
 )
-_used = select(storage_roots.c.used).where(storage_roots.c.id == bindparam("root"))
-_copy_properties = insert(properties).from_select(
-    ["resource_id", "name", "value"],
-    select(bindparam("to_id", type_=properties.c.resource_id.type), properties.c.name, properties.c.value).where(
-        properties.c.resource_id == bindparam("from_id")
-    ),
+_used = Statement(select(storage_roots.c.used).where(storage_roots.c.id == bindparam("root")))
+_copy_properties = Statement(
+    insert(properties).from_select(
+        ["resource_id", "name", "value"],
+        select(bindparam("to_id", type_=properties.c.resource_id.type), properties.c.name, properties.c.value).where(
+            properties.c.resource_id == bindparam("from_id")
+        ),
+    )
 )
-_drop_properties = delete(properties).where(properties.c.resource_id == bindparam("of"))
-_newest = select(func.max(resources.c.changed)).where(
-    resources.c.root_id.in_(bindparam("roots", expanding=True)), resources.c.parent_id.is_(None), resources.c.name == ""
+_drop_properties = Statement(delete(properties).where(properties.c.resource_id == bindparam("of")))
+_newest = Statement(
+    select(resources.c.changed).where(
+        resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None), resources.c.name == ""
+    )
 )
-_page = (
+_page = Statement(
     select(*_columns)
     .where(resources.c.root_id == bindparam("root"), resources.c.id > bindparam("after"))
     .order_by(resources.c.id)
@@ -102,17 +115,21 @@ _page = (
 )
 
 
-def _row(found: Sequence[object] | None) -> Row | None:
-    return None if found is None else Row._make(found)
+def _row(found: Sequence[object]) -> Row:
+    return Row._make(found)._replace(is_collection=bool(found[4]), is_settled=bool(found[12]))
+
+
+def _row_or_none(found: Sequence[object] | None) -> Row | None:
+    return None if found is None else _row(found)
 
 
 def top(connection: Connection, root_id: int) -> Row | None:
     """The row of a storage root's own folder."""
-    return _row(connection.execute(_top, {"root": root_id}).first())
+    return _row_or_none(_top.row(connection, {"root": root_id}))
 
 
 def by_id(connection: Connection, resource_id: int) -> Row | None:
-    return _row(connection.execute(_by_id, {"id": resource_id}).first())
+    return _row_or_none(_by_id.row(connection, {"id": resource_id}))
 
 
 def chain(connection: Connection, root_id: int, path: Path) -> list[Row]:
@@ -129,32 +146,32 @@ def chain(connection: Connection, root_id: int, path: Path) -> list[Row]:
 
 
 def member(connection: Connection, parent_id: int, name: str) -> Row | None:
-    return _row(connection.execute(_member, {"parent": parent_id, "name": name}).first())
+    return _row_or_none(_member.row(connection, {"parent": parent_id, "name": name}))
 
 
 def members(connection: Connection, parent_id: int) -> dict[str, Row]:
     """Rows of a collection's members, by name."""
-    return {row[3]: Row._make(row) for row in connection.execute(_members, {"parent": parent_id})}
+    return {found[3]: _row(found) for found in _members.rows(connection, {"parent": parent_id})}
 
 
 def newest(connection: Connection, root_ids: Collection[int]) -> int:
     """Number of the last change in some storage roots."""
-    return int(connection.scalar(_newest, {"roots": list(root_ids)}) or 0)
+    return max((_newest.scalar(connection, {"root": root_id}) or 0 for root_id in root_ids), default=0)
 
 
 def page(connection: Connection, root_id: int, *, after: int, most: int) -> list[Row]:
     """Rows of a storage root (also of what lies in its trash) by id, from `after` on."""
-    return [Row._make(row) for row in connection.execute(_page, {"root": root_id, "after": after, "most": most})]
+    return [_row(found) for found in _page.rows(connection, {"root": root_id, "after": after, "most": most})]
 
 
 def subtree(connection: Connection, resource_id: int) -> list[Row]:
     """The resource and everything below it, parents before members."""
-    return [Row._make(row) for row in connection.execute(_subtree, {"id": resource_id})]
+    return [_row(found) for found in _subtree.rows(connection, {"id": resource_id})]
 
 
 def subtree_size(connection: Connection, resource_id: int) -> int:
     """Bytes of all files at and below a resource."""
-    return int(connection.scalar(_subtree_size, {"id": resource_id}) or 0)
+    return int(_subtree_size.scalar(connection, {"id": resource_id}) or 0)
 
 
 def add(
@@ -186,20 +203,18 @@ def add(
         "created_ns": created_ns or min(born_ns or stat.mtime_ns, stat.mtime_ns),
         "changed": 0,
     }
-    key = connection.execute(_insert, values).inserted_primary_key
-    assert key is not None
-    return Row(id=key[0], **values)  # type: ignore[arg-type]  # values hold the columns of Row
+    return Row(id=_insert.insert(connection, values), **values)  # type: ignore[arg-type]  # values hold the columns of Row
 
 
 def set_created(connection: Connection, resource_id: int, created_ns: int) -> None:
     """Set DAV:creationdate of one resource."""
-    connection.execute(_set_created, {"which": resource_id, "created_ns": created_ns})
+    _set_created.change(connection, {"which": resource_id, "created_ns": created_ns})
 
 
 def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool) -> None:
     """Replace what a row says of the bytes."""
-    connection.execute(
-        _see,
+    _see.change(
+        connection,
         {
             "which": row.id,
             "is_collection": stat.is_collection,
@@ -217,28 +232,28 @@ def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, bor
 
 def remove(connection: Connection, resource_id: int) -> None:
     """Delete a resource and all below it, with their properties and locks."""
-    connection.execute(_delete_subtree, {"gone": resource_id})
+    _delete_subtree.change(connection, {"gone": resource_id})
 
 
 def move(connection: Connection, row: Row, *, root_id: int, parent_id: int, name: str) -> None:
     """Give a resource, and so all below it, another place."""
-    connection.execute(_move, {"moved": row.id, "new_parent": parent_id, "new_name": name})
+    _move.change(connection, {"moved": row.id, "new_parent": parent_id, "new_name": name})
     if root_id != row.root_id:
-        connection.execute(_change_root, {"moved": row.id, "new_root": root_id})
+        _change_root.change(connection, {"moved": row.id, "new_root": root_id})
 
 
 def use(connection: Connection, root_id: int, size: int) -> None:
     """Count `size` more (or fewer) bytes as stored in a storage root."""
     if size:
-        connection.execute(_use, {"root": root_id, "bytes": size})
+        _use.change(connection, {"root": root_id, "bytes": size})
 
 
 def used(connection: Connection, root_id: int) -> int:
     """Bytes stored in a storage root."""
-    return int(connection.scalar(_used, {"root": root_id}) or 0)
+    return int(_used.scalar(connection, {"root": root_id}) or 0)
 
 
 def copy_properties(connection: Connection, from_id: int, to_id: int) -> None:
     """Give a resource the dead properties of another, and only those."""
-    connection.execute(_drop_properties, {"of": to_id})
-    connection.execute(_copy_properties, {"from_id": from_id, "to_id": to_id})
+    _drop_properties.change(connection, {"of": to_id})
+    _copy_properties.change(connection, {"from_id": from_id, "to_id": to_id})

@@ -7,9 +7,10 @@ along writes a row for each of them, so that readers need no other source to kno
 
 from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Insert, bindparam, func, insert, literal, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources
 from baludav.tree import index
 from baludav.tree.index import Row
@@ -31,14 +32,17 @@ def _above(start: ColumnElement[int]) -> "ColumnElement[bool]":
     return resources.c.id.in_(select(up.c.id))
 
 
-_insert = insert(journal)
-_newest = select(func.max(journal.c.number))
-_touch = (
+_COLUMNS = (
+    "root_id", "resource_id", "path", "action", "is_collection", "size", "sha256", "moved_from", "device_id", "at_ns",
+)  # fmt: skip
+_insert = Statement(insert(journal), _COLUMNS)
+_newest = Statement(select(func.max(journal.c.number)))
+_touch = Statement(
     update(resources).where(_above(cast("ColumnElement[int]", bindparam("start")))).values(changed=bindparam("number"))
 )
 
 
-def _insert_below() -> "insert":  # type: ignore[valid-type]
+def _insert_below() -> Insert:
     moved_from = bindparam("moved_from", type_=journal.c.moved_from.type)
     tree = select(
         resources.c.id,
@@ -57,14 +61,10 @@ def _insert_below() -> "insert":  # type: ignore[valid-type]
         resources.c.is_collection, resources.c.size, resources.c.sha256, tree.c.moved_from,
         bindparam("device_id", type_=journal.c.device_id.type), bindparam("at_ns", type_=journal.c.at_ns.type),
     ).join(tree, resources.c.id == tree.c.id).order_by(tree.c.path)  # fmt: skip
-    names = [
-        "root_id", "resource_id", "path", "action", "is_collection", "size", "sha256", "moved_from", "device_id",
-        "at_ns",
-    ]  # fmt: skip
-    return insert(journal).from_select(names, rows)
+    return insert(journal).from_select(_COLUMNS, rows)
 
 
-_all_below = _insert_below()
+_all_below = Statement(_insert_below())
 
 
 def write(connection: Connection, row: Row, path: Path, action: str, cause: Cause) -> int:
@@ -75,8 +75,8 @@ def write(connection: Connection, row: Row, path: Path, action: str, cause: Caus
     Returns:
         int: the number of the change.
     """
-    key = connection.execute(
-        _insert,
+    number = _insert.insert(
+        connection,
         {
             "root_id": row.root_id,
             "resource_id": row.id,
@@ -89,10 +89,9 @@ def write(connection: Connection, row: Row, path: Path, action: str, cause: Caus
             "device_id": cause.device_id,
             "at_ns": cause.at_ns,
         },
-    ).inserted_primary_key
-    assert key is not None
-    connection.execute(_touch, {"start": row.id, "number": key[0]})
-    return int(key[0])
+    )
+    _touch.change(connection, {"start": row.id, "number": number})
+    return number
 
 
 def write_all(
@@ -103,8 +102,8 @@ def write_all(
     Returns:
         int: the number of the last of the changes.
     """
-    connection.execute(
-        _all_below,
+    _all_below.change(
+        connection,
         {
             "start": row.id,
             "path": "/".join(path),
@@ -114,10 +113,10 @@ def write_all(
             "at_ns": cause.at_ns,
         },
     )
-    number = int(connection.scalar(_newest) or 0)
+    number = int(_newest.scalar(connection) or 0)
     start = row.parent_id if action == "deleted" else row.id
     if start is not None:
-        connection.execute(_touch, {"start": start, "number": number})
+        _touch.change(connection, {"start": start, "number": number})
     return number
 
 

@@ -6,11 +6,12 @@ A lock hangs on a resource's id, never on a URL. Expired locks do not count; the
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from baludav.db.statements import Statement
 from baludav.db.tables import locks
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
 from baludav.tree import index
@@ -36,7 +37,7 @@ class Lock(NamedTuple):
 
 
 _columns = [locks.c[name] for name in Lock._fields]
-_live = select(*_columns).where(locks.c.root_id == bindparam("root"), locks.c.expires_at > bindparam("now"))
+_live = Statement(select(*_columns).where(locks.c.root_id == bindparam("root"), locks.c.expires_at > bindparam("now")))
 _of_user = select(locks.c.token).where(locks.c.user_id == bindparam("user"), locks.c.expires_at > bindparam("now"))
 
 
@@ -172,8 +173,8 @@ class Locks:
     def all_live(self, connection: Connection, root_id: int) -> dict[int, list[Lock]]:
         """Every lock of a storage root, by resource id."""
         found: dict[int, list[Lock]] = defaultdict(list)
-        for row in connection.execute(_live, {"root": root_id, "now": self._clock()}):
-            found[row.resource_id].append(Lock._make(row))
+        for lock in self._of_root(connection, root_id):
+            found[lock.resource_id].append(lock)
         return found
 
     def seconds_left(self, lock: Lock) -> int:
@@ -182,8 +183,10 @@ class Locks:
     def _live(self, connection: Connection, chain: Sequence[Row]) -> list[Lock]:
         if not chain:
             return []
-        rows: Iterable[Sequence[object]] = connection.execute(_live, {"root": chain[-1].root_id, "now": self._clock()})
-        return [Lock._make(row) for row in rows]
+        return self._of_root(connection, chain[-1].root_id)
+
+    def _of_root(self, connection: Connection, root_id: int) -> list[Lock]:
+        return [Lock._make(row) for row in _live.rows(connection, {"root": root_id, "now": self._clock()})]
 
 
 def _covers(lock: Lock, chain: Sequence[Row]) -> bool:

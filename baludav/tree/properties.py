@@ -9,32 +9,35 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
+from baludav.db.statements import Statement
 from baludav.db.tables import properties
 from baludav.errors import InsufficientStorage
 
 MAX_VALUE = 64 * 1024  # bytes of one serialised property
 MAX_PER_RESOURCE = 200
 
-_of_one = select(properties.c.name, properties.c.value).where(properties.c.resource_id == bindparam("of"))
+_of_one = Statement(select(properties.c.name, properties.c.value).where(properties.c.resource_id == bindparam("of")))
 _of_many = select(properties.c.resource_id, properties.c.name, properties.c.value).where(
     properties.c.resource_id.in_(bindparam("ids", expanding=True))
 )
-_count = select(func.count()).select_from(properties).where(properties.c.resource_id == bindparam("of"))
-_any = select(properties.c.resource_id).limit(1)
-_remove = delete(properties).where(properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which"))
-_insert = properties.insert()
+_count = Statement(select(func.count()).select_from(properties).where(properties.c.resource_id == bindparam("of")))
+_any = Statement(select(properties.c.resource_id).limit(1))
+_remove = Statement(
+    delete(properties).where(properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which"))
+)
+_insert = Statement(properties.insert(), ("resource_id", "name", "value"))
 _AT_ONCE = 500
 
 
 def read(connection: Connection, resource_id: int) -> dict[str, bytes]:
     """All dead properties of one resource."""
-    return dict(connection.execute(_of_one, {"of": resource_id}).all())
+    return dict(_of_one.rows(connection, {"of": resource_id}))  # type: ignore[arg-type]  # pairs
 
 
 def read_many(connection: Connection, resource_ids: Iterable[int]) -> dict[int, dict[str, bytes]]:
     """Dead properties of many resources; those without any are missing from the answer."""
     found: dict[int, dict[str, bytes]] = defaultdict(dict)
-    if connection.scalar(_any) is None:
+    if _any.row(connection) is None:
         return found
     ids = list(resource_ids)
     for start in range(0, len(ids), _AT_ONCE):
@@ -50,11 +53,11 @@ def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes 
         InsufficientStorage: a value, or their number, is beyond what is kept (RFC 4918 §9.2.1).
     """
     for name, value in changes.items():
-        connection.execute(_remove, {"of": resource_id, "which": name})
+        _remove.change(connection, {"of": resource_id, "which": name})
         if value is None:
             continue
         if len(value) > MAX_VALUE or len(name) > 1024:
             raise InsufficientStorage(f"A property may hold {MAX_VALUE} bytes at most")
-        connection.execute(_insert, {"resource_id": resource_id, "name": name, "value": value})
-    if (connection.scalar(_count, {"of": resource_id}) or 0) > MAX_PER_RESOURCE:
+        _insert.insert(connection, {"resource_id": resource_id, "name": name, "value": value})
+    if (_count.scalar(connection, {"of": resource_id}) or 0) > MAX_PER_RESOURCE:
         raise InsufficientStorage(f"A resource may have {MAX_PER_RESOURCE} dead properties at most")
