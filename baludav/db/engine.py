@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, sele
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from baludav.db.bell import Bell, Listening
+from baludav.db.glance import Glance
 from baludav.db.statements import Statement
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
@@ -36,7 +38,8 @@ class Database:
         self.file = file
         self.engine = _engine(file, synchronous="FULL" if durability == "safe" else "NORMAL")
         self._readers: list[Connection] = []
-        self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"))
+        self._bell = Bell(file.with_name(f"{file.name}-bell"))
+        self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"), self._bell)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -78,9 +81,14 @@ class Database:
             value: str | None = _note.scalar(connection, {"key": key})
         return value
 
+    def listen(self) -> Listening:
+        """Hear of every commit from now on, whichever process makes it. Close what this returns."""
+        return self._bell.listen(Glance(self.engine))
+
     def close(self) -> None:
         """Close every connection."""
         self._writer.close()
+        self._bell.close()
         while self._readers:
             self._readers.pop().close()
         self.engine.dispose()
@@ -103,8 +111,9 @@ class _GroupWriter:
     kernel when its holder dies; SQLite's own waiting sleeps and retries.
     """
 
-    def __init__(self, engine: Engine, turn_file: Path) -> None:
+    def __init__(self, engine: Engine, turn_file: Path, bell: Bell) -> None:
         self._engine = engine
+        self._bell = bell
         self._turn_fd = os.open(turn_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._turn = threading.Lock()
         self._waiting: list[_Ticket[Any]] = []
@@ -138,6 +147,7 @@ class _GroupWriter:
             with self._connection.begin():
                 for ticket in group:
                     self._one(ticket, self._connection, alone=len(group) == 1)
+            self._bell.ring()  # only now: whoever is woken must find what was committed
         except BaseException as error:
             if self._connection is not None:
                 self._connection.close()
