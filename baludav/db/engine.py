@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from baludav.db.bell import Bell, Listening
 from baludav.db.glance import Glance
-from baludav.db.statements import Statement
+from baludav.db.statements import Statement, savepoint, transaction
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
 
@@ -143,8 +143,8 @@ class _GroupWriter:
         fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
         try:
             if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
+                self._connection = self._engine.connect().execution_options(baludav_begin="")
+            with transaction(self._connection):
                 for ticket in group:
                     self._one(ticket, self._connection, alone=len(group) == 1)
             self._bell.ring()  # only now: whoever is woken must find what was committed
@@ -165,7 +165,7 @@ class _GroupWriter:
             ticket.result = ticket.work(connection)
             return
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 ticket.result = ticket.work(connection)
         except OperationalError:
             raise  # the database itself failed: nobody's part is committed
