@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, select, updat
 from baludav.accounts import passwords
 from baludav.accounts.names import AccountError, checked, folded
 from baludav.db.engine import Database
+from baludav.db.statements import Statement
 from baludav.db.tables import app_passwords, memberships, users
 
 __all__ = ["Account", "AccountError", "Accounts", "AppPassword", "Credential", "Principal"]
@@ -81,7 +82,7 @@ _all_groups = select(memberships.c.user_id, memberships.c.group_name)
 _credential = select(users.c.id, users.c.password_hash, users.c.is_disabled, users.c.revision).where(
     users.c.name == bindparam("name")
 )
-_quota = select(users.c.quota).where(users.c.name == bindparam("name"))
+_quota = Statement(select(users.c.quota).where(users.c.name == bindparam("name")))
 _has_app_password = select(
     exists().where(app_passwords.c.user_id == bindparam("id"), app_passwords.c.secret_hash == bindparam("secret_hash"))
 )
@@ -130,7 +131,7 @@ class Accounts:
     def quota(self, name: str) -> int | None:
         """The quota of one account in bytes; None without one, and for an unknown name."""
         with self.database.reading() as connection:
-            quota: int | None = connection.scalar(_quota, {"name": name})
+            quota: int | None = _quota.scalar(connection, {"name": name})
         return quota
 
     # Changing

@@ -19,6 +19,7 @@ _STATX_BTIME = 0x800
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class _OpenHow(ctypes.Structure):
@@ -39,7 +40,8 @@ class _Statx(ctypes.Structure):
     )
 
 
-_hows: dict[int, _OpenHow] = {}
+_HOW_SIZE = ctypes.sizeof(_OpenHow)
+_hows: dict[int, tuple[int, _OpenHow]] = {}  # by flags, with the address
 
 
 def open_beneath(folder: int, path: bytes, flags: int) -> int:
@@ -50,13 +52,13 @@ def open_beneath(folder: int, path: bytes, flags: int) -> int:
     Raises:
         OSError: ELOOP for a symbolic link anywhere in the path, EXDEV for `..` or an absolute path.
     """
-    how = _hows.get(flags)
-    if how is None:
-        how = _hows[flags] = _OpenHow(
-            flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-        )
+    known = _hows.get(flags)
+    if known is None:
+        resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+        how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+        known = _hows[flags] = (ctypes.addressof(how), how)
     while True:
-        fd = _syscall(_OPENAT2, folder, path, ctypes.byref(how), ctypes.sizeof(_OpenHow))
+        fd = _syscall(_OPENAT2, folder, path, known[0], _HOW_SIZE)
         if fd >= 0:
             return int(fd)
         code = ctypes.get_errno()

@@ -52,6 +52,10 @@ class Staged(Protocol):
     def size(self) -> int:
         """Bytes written so far."""
 
+    @property
+    def born_ns(self) -> int:
+        """As `Storage.born_ns` of the place it is put in; known when it is finished."""
+
     def write(self, data: bytes | memoryview) -> None:
         """Append; raises InsufficientStorage when the disk is full."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from baludav.errors import BadRequest, Failure, MethodNotAllowed, NotFound, OverQuota
+from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota
 from baludav.tree import index, journal, properties
 from baludav.tree.expiry import make_room
 from baludav.tree.guarding import Guarding, Target
@@ -26,6 +26,8 @@ from baludav.tree.reading import Resource, Terms
 from baludav.tree.scan import Known
 from baludav.tree.steps import reached
 from baludav.tree.storage import Aside, Staged
+
+_LARGE = 1 << 20  # bytes; whether so much fits is asked before it comes
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ class Upload:
         self._length = length
         place, root = user.writable(path)
         self._room = user.room_for(root, place, length)
-        self._staged: Staged = root.storage.stage(place.names[:-1])
         self._root = root
+        self._folder = place.names[:-1]
+        if length is not None and length >= _LARGE:
+            make_room(user.tree.database, root, self._folder, length)
+        self._staged: Staged = root.storage.stage(self._folder)
         self._sha256 = hashlib.sha256()
 
     def __enter__(self) -> "Upload":
@@ -72,7 +77,13 @@ class Upload:
         if self._room is not None and self._staged.size + len(data) > self._room:
             raise OverQuota()
         self._sha256.update(data)
-        self._staged.write(data)
+        try:
+            self._staged.write(data)
+        except DiskFull:  # the history gives way before an upload fails
+            make_room(
+                self._user.tree.database, self._root, self._folder, max(len(data), (self._length or 0) - self.size)
+            )
+            self._staged.write(data)
 
     def commit(self, *, modified_ns: int | None = None, sha256: str | None = None) -> Written:
         """Make the bytes the resource's, all or nothing.
@@ -116,7 +127,6 @@ class Writing(Guarding):
             self.check_size(length)
         target = self.unguarded(path)
         self.admit(target, terms)
-        make_room(self.tree.database, target.root, target.place.names[:-1], length or 0)
         return Upload(self, path, terms, length)
 
     def admit(self, target: Target, terms: Terms) -> None:
@@ -151,7 +161,7 @@ class Writing(Guarding):
                     root.storage.drop(kept)
                 raise
             away = None if replaces is None else replaces.put_away()
-            born_ns = root.storage.born_ns(place.names)
+            born_ns = staged.born_ns
             is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:

@@ -51,6 +51,10 @@ class MemoryStaged:
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
         self.node.mtime_ns = next(_clock) if mtime_ns is None else mtime_ns
 
+    @property
+    def born_ns(self) -> int:
+        return self.node.born_ns
+
     def discard(self) -> None:
         self.size = 0
 

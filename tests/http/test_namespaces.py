@@ -1,12 +1,13 @@
 """Homes, shares and the admin's view: what a user may not see does not exist, what they may not write is refused."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.http.client import User
-from tests.serving import Server
+from tests.serving import Server, wait_for
 
 PROPPATCH = '<propertyupdate xmlns="DAV:"><set><prop><a xmlns="urn:t">1</a></prop></set></propertyupdate>'
 
@@ -136,6 +137,8 @@ def test_a_storage_that_is_not_mounted_is_not_empty(tmp_path: Path) -> None:
         ids = [eva.prop(f"/Photos/{name}", "{DAV:}resource-id") for name in ("photo", "new")]
         disk.rename(tmp_path / "unplugged")
         disk.mkdir()  # an empty mount point
+        unplugged = time.monotonic()
+        wait_for(lambda: time.monotonic() > unplugged + 0.1, 5, "every worker looks at the marker again")
         for method in ("GET", "PUT", "DELETE", "PROPFIND"):
             assert eva(method, "/Photos/photo", b"x" if method == "PUT" else None).status_code == 503
         assert eva.put("/elsewhere").status_code == 201

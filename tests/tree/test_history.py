@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from baludav.db.tables import storage_roots, trash, versions
-from baludav.errors import NotFound
+from baludav.errors import DiskFull, NotFound
 from baludav.tree import expiry
 from baludav.tree.checking import check
-from baludav.tree.local import LocalStorage
+from baludav.tree.local import LocalStorage, TemporaryFile
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.recovery import recover
 from baludav.tree.tree import UserTree
@@ -210,12 +210,29 @@ def test_history_takes_its_share_of_the_free_quota(house: House, user: UserTree)
 def test_history_gives_way_before_a_disk_is_full(user: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
     user.delete(path("d"), NO_TERMS)
     put(user, "file", b"second")
-    monkeypatch.setattr(LocalStorage, "free", lambda self, path=(): (64 << 20) + 1_000)
-    put(user, "small", b"s" * 1_000)
+    monkeypatch.setattr(LocalStorage, "free", lambda self, path=(): (64 << 20) + (1 << 20))
+    put(user, "small", b"s" * (1 << 20))
     assert len(user.trash()) == 1
-    put(user, "large", b"l" * 2_000)
+    put(user, "large", b"l" * ((1 << 20) + 1_000))
     assert user.trash() == []
     assert _bytes(user, "file") == [b"old bytes"], "more went than was needed"
+
+
+def test_history_gives_way_to_an_upload_of_any_length(user: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that turns out to be full in the middle of an upload is not the end of it."""
+    user.delete(path("d"), NO_TERMS)
+    monkeypatch.setattr(LocalStorage, "free", lambda self, path=(): 64 << 20)
+    write, failures = TemporaryFile.write, [DiskFull()]
+
+    def once_full(staged: TemporaryFile, data: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        write(staged, data)
+
+    monkeypatch.setattr(TemporaryFile, "write", once_full)
+    put(user, "small", b"some bytes")
+    assert user.trash() == []
+    assert content(user)["small"] == b"some bytes"
 
 
 def test_what_a_crash_left_unrecorded_is_found_again(house: House, user: UserTree, tmp_path: Path) -> None:
