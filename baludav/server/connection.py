@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from baludav.server.bodies import BodyReader
+from baludav.server.parking import waits
 from baludav.server.parser import Refused, Request, RequestParser
 from baludav.server.responses import BrokenAnswer, Response, simple
 
@@ -163,15 +164,21 @@ class Connection:
 
     # In a thread of the pool
 
-    def serve(self) -> None:
-        """Answer every request that is ready, then give the connection back."""
+    def serve(self, parked: Response | None = None) -> None:
+        """Answer every request that is ready, then give the connection back.
+
+        Args:
+            parked: the answer to the first one, if it has waited for something.
+        """
         try:
             if self._needs_handshake and not self._shake_hands():
                 self.close()
                 return
             while not self.is_closed and not self._is_lingering and self._is_ready():
                 self._head_since = None
-                self._answer(self.parser.requests[0])
+                if not self._answer(self.parser.requests[0], parked):
+                    return
+                parked = None
             if self.is_broken and not self.is_closed:
                 self.refuse(400)
         except _GONE:
@@ -189,16 +196,23 @@ class Connection:
         self.serve()
         return False
 
-    def _answer(self, request: Request) -> None:
-        body = BodyReader(self, request)
-        response = Response(self, request, body, keep_alive=request.keep_alive and self.server.ready)
+    def _answer(self, request: Request, parked: Response | None) -> bool:
+        """Answer a request; False if the answer waits for something, and the connection was given away for it."""
+        keep_alive = request.keep_alive and self.server.ready
+        response = parked or Response(self, request, BodyReader(self, request), keep_alive=keep_alive)
         try:
-            iterable = self.server.wsgi_app(self.server.environ(self, request, body), response.start)
+            if parked is None:
+                environ = self.server.environ(self, request, response.received)
+                response.body = self.server.wsgi_app(environ, response.start)
+                if waits(response.body):
+                    if response.has_body:
+                        self.server.parking.park(response)
+                        return False
+                    response.body.stop()
             try:
-                response.send(iterable)
+                response.send()
             finally:
-                if hasattr(iterable, "close"):
-                    iterable.close()
+                response.close()
         except _GONE:
             raise
         except BrokenAnswer as error:
@@ -207,7 +221,8 @@ class Connection:
         except Exception:
             log.exception("%s %s failed", request.method.decode(), request.target.decode("latin-1"))
             self._answer_failed(request, response)
-        self._after(request, body, response)
+        self._after(request, response)
+        return True
 
     def _answer_failed(self, request: Request, response: Response) -> None:
         if not response.is_begun:
@@ -215,8 +230,9 @@ class Connection:
             response.is_begun = True
         response.keep_alive = False
 
-    def _after(self, request: Request, body: BodyReader, response: Response) -> None:
+    def _after(self, request: Request, response: Response) -> None:
         """What the application left of the body must not be taken for the next request."""
+        body = response.received
         if response.keep_alive and not self.is_broken and body.drain():
             self.parser.requests.popleft()
         elif body.is_exhausted and not self.is_broken:
@@ -286,6 +302,14 @@ class Connection:
                 sent -= len(data.pop(0))
             if data:
                 data[0] = data[0][sent:]
+
+    def send_at_once(self, *pieces: bytes) -> bool:
+        """Send all of it without waiting; False if the socket does not take it. For any thread."""
+        data = b"".join(pieces)
+        try:
+            return self.socket.send(data) == len(data)
+        except (OSError, ssl.SSLError):
+            return False
 
     def send_file(self, fd: int, offset: int, length: int) -> bool:
         """Send part of a file, without copying it where the socket allows; False if the file is shorter."""

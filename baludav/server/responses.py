@@ -27,14 +27,16 @@ class Response:
     """One answer on its way.
 
     Attributes:
+        body: what the application gave.
         is_begun: the head was sent, so nothing else can be answered any more.
         keep_alive: the connection can take another request afterwards.
     """
 
     def __init__(self, connection: "Connection", request: Request, received: BodyReader, *, keep_alive: bool) -> None:
-        self._connection = connection
+        self.connection = connection
         self._request = request
-        self._received = received
+        self.received = received
+        self.body: Iterable[bytes] = ()
         self._status = 0
         self._headers: Headers = []
         self._left: int | None = None
@@ -52,55 +54,68 @@ class Response:
         self._headers = headers
         return self._write
 
-    def send(self, body: Iterable[bytes]) -> None:
-        """Send the whole answer."""
-        if hasattr(body, "fileno") and hasattr(body, "length") and self._has_body:
+    def send(self) -> None:
+        """Send the whole answer, or what is left of it."""
+        body = self.body
+        if hasattr(body, "fileno") and hasattr(body, "length") and self.has_body:
             self._send_file(body)
             return
         length = self._known_length(body)
-        if self._has_body and length is None and isinstance(body, list | tuple):
+        if self.has_body and length is None and isinstance(body, list | tuple):
             length = sum(map(len, body))
         for piece in body:
             if piece:
                 self._write(piece, length)
         self._finish(length)
 
+    def send_at_once(self, piece: bytes) -> bool:
+        """Send a piece of the body without waiting for the client; False if it does not take all of it."""
+        return self.connection.send_at_once(*self._framed(piece))
+
+    def close(self) -> None:
+        """Tell the application that its answer was sent, or never will be (PEP 3333)."""
+        if hasattr(self.body, "close"):
+            self.body.close()
+
     def _write(self, piece: bytes, length: int | None = None) -> None:
+        self.connection.send(*self._framed(piece, length))
+
+    def _framed(self, piece: bytes, length: int | None = None) -> tuple[bytes, ...]:
+        """A piece of the body as it goes over the wire, before the first one the head."""
         head = b"" if self.is_begun else self._head(self._known_length(None) if length is None else length)
-        if not self._has_body:
-            self._connection.send(head)
-            return
+        if not self.has_body:
+            return (head,)
         if self._left is not None:
             self._left -= len(piece)
             if self._left < 0:
                 self.keep_alive = False
                 raise BrokenAnswer("the body is longer than its Content-Length")
         if self._is_chunked:
-            self._connection.send(head + b"%x\r\n" % len(piece), piece, b"\r\n")
-        else:
-            self._connection.send(head, piece)
+            return head + b"%x\r\n" % len(piece), piece, b"\r\n"
+        return head, piece
 
     def _finish(self, length: int | None) -> None:
         if not self.is_begun:
-            self._connection.send(self._head(0 if length is None else length))
-        if self._is_chunked and self._has_body:
-            self._connection.send(b"0\r\n\r\n")
-        if self._left and self._has_body:
+            self.connection.send(self._head(0 if length is None else length))
+        if self._is_chunked and self.has_body:
+            self.connection.send(b"0\r\n\r\n")
+        if self._left and self.has_body:
             self.keep_alive = False
             raise BrokenAnswer("the body is shorter than its Content-Length")
 
     def _send_file(self, body: Any) -> None:
         head = self._head(body.length)
         if body.length == 0:
-            self._connection.send(head)
+            self.connection.send(head)
             return
-        self._connection.send(head, more=True)
-        if not self._connection.send_file(body.fileno(), body.offset, body.length):
+        self.connection.send(head, more=True)
+        if not self.connection.send_file(body.fileno(), body.offset, body.length):
             self.keep_alive = False
             raise BrokenAnswer("the file is shorter than its answer")
 
     @property
-    def _has_body(self) -> bool:
+    def has_body(self) -> bool:
+        """False where HTTP forbids one, whatever the application gives (RFC 9110 §6.4.1)."""
         return self._request.method != b"HEAD" and self._status not in (204, 304)
 
     def _known_length(self, body: object) -> int | None:
@@ -127,8 +142,8 @@ class Response:
             lines.append(f"{name}: {value}")
         if self._status not in (204, 304) and "content-length" not in names:
             self._add_framing(lines, length)
-        self._left = length if self._has_body else None
-        self.keep_alive = self.keep_alive and self._received.is_drainable
+        self._left = length if self.has_body else None
+        self.keep_alive = self.keep_alive and self.received.is_drainable
         if not self.keep_alive:
             lines.append("Connection: close")
         elif self._request.version == "1.0":

@@ -16,8 +16,10 @@ from cheroot.connections import ConnectionManager
 
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
+from baludav.server.parking import Parking
 from baludav.server.parser import Request
 from baludav.server.pool import Pool
+from baludav.server.responses import Response
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ class Worker(cheroot.wsgi.Server):
         )
         self.options = options
         self.pool = Pool(options.threads, _MOST_THREADS)
+        self.parking = Parking(self._resume, options.body_seconds)
         self._listener = listener
         self._open: set[Connection] = set()
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
@@ -190,11 +193,16 @@ class Worker(cheroot.wsgi.Server):
             environ[key] = value.decode("latin-1")
         return environ
 
+    def _resume(self, response: Response) -> None:
+        """Complete an answer that was parked."""
+        self.pool.submit(lambda: response.connection.serve(response))
+
     # Stopping
 
     def finish(self) -> None:
         """Stop gracefully: no new connections, idle ones closed, running requests answered."""
         end = time.monotonic() + self.options.graceful_seconds
+        self.parking.stop()
         for fd, connection in self._connections.parked():
             self._connections.release(fd)
             if connection.receive():

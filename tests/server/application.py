@@ -1,5 +1,6 @@
 """A small WSGI application behind the real server, run as a process of its own by the tests of this room."""
 
+import functools
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 from baludav.server.tls import context, self_signed
 from baludav.server.workers import ServerOptions, serve
+from tests.server.news import Source
 
 
 class _File:
@@ -29,7 +31,7 @@ class _File:
         os.close(self._fd)
 
 
-def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+def application(source: Source, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     text = [("Content-Type", "text/plain")]
     if path == "/file":
@@ -50,6 +52,13 @@ def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[
     if path == "/unread":
         start("403 Forbidden", [*text, ("Content-Length", "2")])
         return [b"no"]
+    if path in ("/stream", "/poll"):
+        start("200 OK", text)
+        return source.body(path, environ["QUERY_STRING"])
+    if path == "/waiting":
+        count = str(len(source.waiting)).encode()
+        start("200 OK", [*text, ("Content-Length", str(len(count)))])
+        return [count]
     try:
         received = environ["wsgi.input"].read()
     except EOFError:
@@ -83,7 +92,7 @@ def main(options: str) -> int:
     def make() -> Any:
         if flag and Path(flag).exists():
             raise RuntimeError("this application cannot be made")
-        return application
+        return functools.partial(application, Source(Path(os.environ["TEST_FILE"]).parent))
 
     return serve(ServerOptions(host="127.0.0.1", port=0, **given), make, ready=_announce)
 
