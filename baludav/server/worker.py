@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import resource
 import socket
 import sys
 import time
@@ -27,7 +28,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 BACKLOG = 1024  # connections the kernel completes before a worker accepts them
 _MOST_THREADS = 256
-_STOP_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.02
+_OTHER_FILES = 64  # of a worker: index, log, folders, listening
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ServerOptions:
         head_seconds: in which the whole head of a request must come.
         body_seconds: without a byte of a body, or of room for the answer, after which a client is given up.
         graceful_seconds: for running requests to finish at a stop.
-        max_connections: of one worker; more are answered 503.
+        max_connections: of one worker, if the system allows so many open files; more are answered 503.
     """
 
     host: str
@@ -67,6 +69,15 @@ class _Connections(ConnectionManager):
             return
         with contextlib.suppress(ValueError, OSError):  # it was closed meanwhile
             super().put(connection)
+
+    def _from_server_socket(self, listener: socket.socket) -> Connection | None:
+        try:
+            accepted: Connection | None = super()._from_server_socket(listener)
+            return accepted
+        except OSError as error:  # the whole system is out of files or memory; the client waits in the backlog
+            log.error("cannot accept a connection: %s", error)
+            time.sleep(_LOOK_SECONDS)
+            return None
 
     def _expire(self, threshold: float) -> None:
         now = time.monotonic()
@@ -106,6 +117,7 @@ class Worker(cheroot.wsgi.Server):
         self.pool = Pool(options.threads, _MOST_THREADS)
         self.parking = Parking(self._resume, options.body_seconds)
         self._listener = listener
+        self._most = _room_for(options.max_connections)
         self._open: set[Connection] = set()
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
         address = listener.getsockname()
@@ -145,7 +157,7 @@ class Worker(cheroot.wsgi.Server):
     def process_conn(self, connection: Connection) -> None:
         """In the selector thread: read what has come, and hand a complete request to the pool."""
         if connection not in self._open:
-            if len(self._open) >= self.options.max_connections:
+            if len(self._open) >= self._most:
                 with contextlib.suppress(OSError):
                     connection.socket.send(_BUSY)
                 connection.socket.close()
@@ -211,7 +223,7 @@ class Worker(cheroot.wsgi.Server):
             elif not connection.is_closed:
                 connection.close()
         while any(connection.is_handed_over for connection in list(self._open)) and time.monotonic() < end:
-            time.sleep(_STOP_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
 
     def run(self) -> None:
         """Serve until `stop_soon`, then finish."""
@@ -245,6 +257,16 @@ class FileWrapper:
     def close(self) -> None:
         if hasattr(self._file, "close"):
             self._file.close()
+
+
+def _room_for(connections: int) -> int:
+    """How many connections this process can have at most; each has a socket, and may have a file open beside it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, (soft - _OTHER_FILES) // 2)
 
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

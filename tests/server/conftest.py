@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -17,9 +18,13 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Running:
-    """A running server."""
+    """A running server.
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    Args:
+        files: how many the system lets it open, if not as many as this process.
+    """
+
+    def __init__(self, folder: Path, files: int = 0, **options: Any) -> None:
         self.file = folder / "large"
         if not self.file.exists():
             self.file.write_bytes(os.urandom(1 << 20) * 64)
@@ -27,6 +32,7 @@ class Running:
             [sys.executable, "-m", "tests.server.application", json.dumps({"workers": 1, **options})],
             cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True,
             env={**os.environ, "TEST_FILE": str(self.file)},
+            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())

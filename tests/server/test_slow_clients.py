@@ -49,6 +49,21 @@ def test_a_burst_of_connections_waits_for_nothing(start: Callable[..., Running])
         os.kill(worker, signal.SIGCONT)
 
 
+def test_more_connections_than_files(start: Callable[..., Running]) -> None:
+    """Where the system allows few open files, clients beyond that are told to come again; the worker lives on."""
+    server = start(files=200)
+    workers = server.workers()
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(server.connect()) for _ in range(300)]
+        for connection in opened:
+            connection.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+        heads = [connection.recv(12) for connection in opened]
+        assert set(heads) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+    wait_for(lambda: _connections(server) == 0, 10, "they are gone")
+    assert server.ask("GET / HTTP/1.1")[0] == 200
+    assert server.workers() == workers
+
+
 def test_patience_ends(start: Callable[..., Running]) -> None:
     """A head that does not come is answered 408, an idle connection is closed, a stalled upload is given up."""
     server = start(head_seconds=0.5, keep_alive_seconds=0.5, body_seconds=0.5)
