@@ -25,13 +25,29 @@ class Failure(Exception):
 
 
 class BadRequest(Failure):
-    """The request is malformed."""
+    """The request is malformed.
+
+    Attributes:
+        field: which value of the request is at fault, as in `limit` or `files[3].path`; None if none can be named.
+    """
 
     status = 400
 
+    def __init__(
+        self, message: str = "", *, field: str | None = None, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, headers=headers)
+        self.field = field
+
+
+class Invalid(BadRequest):
+    """A value in the request body is not as described."""
+
+    status = 422
+
 
 class NotSignedIn(Failure):
-    """Sign in with your user name and password, or with an app password."""
+    """Sign in with your user name and password, with an app password, or with the token of a device."""
 
     status = 401
 
@@ -62,6 +78,12 @@ class MethodNotAllowed(Failure):
 
 class Conflict(Failure):
     """The parent collection does not exist."""
+
+    status = 409
+
+
+class LimitReached(Failure):
+    """There are as many as there may be."""
 
     status = 409
 
@@ -146,6 +168,10 @@ class TooManyRequests(Failure):
         self.retry_after = retry_after
 
 
+class Unexpected(Failure):
+    """Something went wrong; the log of the server says what."""
+
+
 class NotImplementedHere(Failure):
     """This server does not know this method or option."""
 
@@ -186,7 +212,7 @@ REASONS = {
     100: "Continue", 200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content",
     207: "Multi-Status", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",
     403: "Forbidden", 404: "Not Found",
-    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 411: "Length Required",
+    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 410: "Gone", 411: "Length Required",
     412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
     416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request",
     422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency", 429: "Too Many Requests",

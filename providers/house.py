@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from baludav.accounts.accounts import Accounts
+from baludav.accounts.devices import Devices
 from baludav.accounts.signin import SignIn
 from baludav.config import Config
 from baludav.db.engine import Database
@@ -24,6 +25,7 @@ class House:
     config: Config
     database: Database
     accounts: Accounts
+    devices: Devices
     sign_in: SignIn
     tree: Tree
     instance: UUID
@@ -43,4 +45,5 @@ def open_house(config: Config) -> House:
     instance = database.note("instance")
     assert instance is not None  # part of the schema
     accounts = Accounts(database)
-    return House(config, database, accounts, SignIn(accounts), Tree(config, database, accounts), UUID(instance))
+    tree = Tree(config, database, accounts)
+    return House(config, database, accounts, Devices(database), SignIn(accounts), tree, UUID(instance))

@@ -1,20 +1,15 @@
-"""Asks who makes a request (HTTP Basic, RFC 7617) before anything else looks at it.
+"""Asks who makes a request before anything else looks at it.
 
 Takes the place of WsgiDAV's own authenticator in `middleware_stack`. Failures are raised; the front turns them
 into answers.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from baludav.accounts.accounts import Principal
-from baludav.accounts.address import client_address
-from baludav.errors import NotSignedIn
+from baludav.accounts.authorization import REALM, signed_in
 
-REALM = "baludav"
-CHALLENGE = ("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"')
 HEALTH = "/healthz"
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -46,32 +41,5 @@ class SignIn:
         return self._next(environ, start_response)
 
     def _principal(self, environ: dict[str, Any]) -> Principal:
-        found = credentials(environ.get("HTTP_AUTHORIZATION") or "")
-        if found is None:
-            raise NotSignedIn(headers=(CHALLENGE,))
         house = self._config["baludav.house"]
-        address = client_address(environ, house.config.settings.trusted_proxies)
-        try:
-            principal: Principal = house.sign_in.check(*found, address)
-            return principal
-        except NotSignedIn as failure:
-            raise NotSignedIn(headers=(CHALLENGE,)) from failure
-
-
-def credentials(header: str) -> tuple[str, str] | None:
-    """User name and password in an `Authorization` header; None if there are none that make sense."""
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        raw = base64.b64decode(token.strip(" "), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")  # what older clients send in spite of the charset asked for
-    name, colon, password = text.partition(":")
-    if not colon or not name or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
-        return None
-    return name, password
+        return signed_in(environ, house.sign_in, house.config.settings.trusted_proxies)

@@ -11,15 +11,17 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
+from typing import NoReturn
 
 from sqlalchemy import bindparam, select
 
 from baludav.accounts import passwords, throttle
 from baludav.accounts.accounts import Accounts, Credential, Principal
+from baludav.accounts.devices import Devices
 from baludav.accounts.throttle import Throttle
 from baludav.db.glance import Glance
 from baludav.db.tables import users
-from baludav.errors import NotSignedIn, TooManyRequests
+from baludav.errors import Failure, NotSignedIn, TooManyRequests
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class _Remembered:
 
     def __init__(self, principal: Principal, keys: throttle.Keys | None, until: float, version: int | None) -> None:
         self.principal = principal
-        self.keys = keys  # None: an app password, which is not throttled
+        self.keys = keys  # None: an app password or a device's token, which is not throttled
         self.until = until
         self.version = version
 
@@ -51,6 +53,7 @@ class SignIn:
 
     def __init__(self, accounts: Accounts, *, clock: Callable[[], float] = time.time) -> None:
         self._accounts = accounts
+        self._devices = Devices(accounts.database, clock=clock)
         self._clock = clock
         self._glance = Glance(accounts.database.engine)
         self._state = self._glance.prepare(_state)
@@ -60,17 +63,18 @@ class SignIn:
         self._lock = threading.Lock()
         self._turns = [threading.Lock() for _ in range(_TURNS)]
 
-    def check(self, name: str, password: str, address: str) -> Principal:
+    def check(self, name: str | None, password: str, address: str) -> Principal:
         """Who this is. May take as long as hashing a password does.
 
         Args:
+            name: None if the password is the token of a device, which says by itself whose it is.
             address: where the request comes from, as `client_address` tells.
 
         Raises:
             NotSignedIn: unknown or disabled user, or wrong password.
             TooManyRequests: so many failures that the password was not even compared.
         """
-        name = unicodedata.normalize("NFC", name)
+        name = _spelled(name)
         digest = self._digest(name, password, address)
         principal = self._recall(digest)
         if principal is not None:
@@ -81,9 +85,9 @@ class SignIn:
             principal = self._recall(digest)
             return principal if principal is not None else self._compare(digest, name, password, address)
 
-    def recall(self, name: str, password: str, address: str) -> Principal | None:
+    def recall(self, name: str | None, password: str, address: str) -> Principal | None:
         """Who this is, if it is remembered; never hashes a password. Raises as `check` does."""
-        return self._recall(self._digest(unicodedata.normalize("NFC", name), password, address))
+        return self._recall(self._digest(_spelled(name), password, address))
 
     def close(self) -> None:
         """Close the connection to the database."""
@@ -116,27 +120,43 @@ class SignIn:
     def _compare(self, digest: bytes, name: str, password: str, address: str) -> Principal:
         version = self._glance.version()
         keys = throttle.keys(name, address)
-        credential = self._accounts.credential(name)
-        app_password = passwords.app_password_hash(password)
-        if app_password is not None:
-            # Nobody guesses 160 bits, so neither throttling nor a slow hash is needed here, and a device with an
-            # app password is not locked out by another behind the same address that has an old password.
-            user_id = credential.user_id if credential else -1
-            is_right = self._accounts.has_app_password(user_id, app_password)
-            if is_right and credential is not None and not credential.is_disabled:
-                return self._remember(digest, credential, None, version) or self._compare(
-                    digest, name, password, address
-                )
+        credential = self._accounts.credential(name) if name else None
+        # Nobody guesses 160 bits, so neither throttling nor a slow hash is needed here, and a device with an app
+        # password is not locked out by another behind the same address that has an old password.
+        secret = passwords.app_password_hash(password)
+        if secret is not None:
+            owner = self._owner(name, secret, credential)
+            if owner is not None and not owner[0].is_disabled:
+                return self._remember(digest, *owner, None, version) or self._compare(digest, name, password, address)
+        if not name:
+            self._refuse("a device", address)
         self._require_patience(keys)
         is_right = passwords.verify(password, credential.password_hash if credential else None)
         if not is_right or credential is None or credential.is_disabled:
             self._throttle.failed(keys)
-            log.warning("sign-in failed: user %s from %s", ascii(name[:80]), ascii(address))
-            raise NotSignedIn()
+            self._refuse(f"user {name[:80]!a}", address)
         if passwords.needs_rehash(credential.password_hash):
             self._accounts.rehash(credential, password)
         self._throttle.succeeded(keys)
-        return self._remember(digest, credential, keys, version) or self._compare(digest, name, password, address)
+        return self._remember(digest, credential, None, keys, version) or self._compare(digest, name, password, address)
+
+    def _owner(self, name: str, secret: str, credential: Credential | None) -> tuple[Credential, int | None] | None:
+        """Whose secret this is, with the device if it is the token of one; None if not this user's."""
+        if credential is not None and self._accounts.has_app_password(credential.user_id, secret):
+            return credential, None
+        owner = self._devices.owner_of(secret)
+        if owner is None or (name and (credential is None or owner.credential.user_id != credential.user_id)):
+            return None
+        try:
+            self._devices.seen(owner)
+        except Failure as failure:  # a full disk must not keep a device from reading
+            log.warning("a device was seen, which could not be noted: %s", failure)
+        return owner.credential, owner.device_id
+
+    @staticmethod
+    def _refuse(who: str, address: str) -> NoReturn:
+        log.warning("sign-in failed: %s from %s", who, ascii(address))
+        raise NotSignedIn()
 
     def _require_patience(self, keys: throttle.Keys) -> None:
         seconds = self._throttle.wait(keys)
@@ -144,7 +164,12 @@ class SignIn:
             raise TooManyRequests(seconds)
 
     def _remember(
-        self, digest: bytes, credential: Credential, keys: throttle.Keys | None, version: int | None
+        self,
+        digest: bytes,
+        credential: Credential,
+        device_id: int | None,
+        keys: throttle.Keys | None,
+        version: int | None,
     ) -> Principal | None:
         """Who this is from now on; None if the account was changed while the password was compared."""
         account = self._accounts.principal(credential.user_id)
@@ -152,8 +177,9 @@ class SignIn:
             return None
         # Not the account itself: what only administrators see does not travel with a request.
         principal = Principal(
-            account.id, account.name, account.is_admin, account.groups, account.quota, account.revision
-        )
+            account.id, account.name, account.is_admin, account.groups, account.quota, account.revision,
+            device_id=device_id,
+        )  # fmt: skip
         with self._lock:
             self._remembered.pop(digest, None)
             if len(self._remembered) >= _MOST:  # the one to expire first stands first
@@ -164,3 +190,8 @@ class SignIn:
     def _forget(self, digest: bytes) -> None:
         with self._lock:
             self._remembered.pop(digest, None)
+
+
+def _spelled(name: str | None) -> str:
+    """A name as accounts have it; empty, as no name is, for a token that comes without."""
+    return unicodedata.normalize("NFC", name or "")
