@@ -1,4 +1,4 @@
-"""Assembles the WSGI application of one worker: WsgiDAV with our provider, and the house behind it."""
+"""Assembles the WSGI application of one worker: WsgiDAV with our provider, the REST API, and the house behind them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,6 +7,8 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from baludav.config import Config
 from providers.house import KEY, House, open_house
+from sync_ext.api import BASE, DOCUMENT, Api
+from sync_ext.endpoints import Ground
 
 __all__ = ["House", "make_app", "open_house"]
 
@@ -24,13 +26,20 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class App(WsgiDAVApp):
-    """WsgiDAV's application, without what it does to a path on its way in: our rooms decode it themselves, once."""
+    """WsgiDAV's application, without what it does to a path on its way in: our rooms decode it themselves, once.
+
+    The REST API stands beside it.
+    """
 
     def __init__(self, config: dict[str, Any], house: House) -> None:
         self._house = house
+        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in))
         super().__init__(config)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith(BASE + "/") or path in (BASE, DOCUMENT):
+            return self._api(environ, start_response)
         environ["wsgidav.app"] = self
         environ["wsgidav.config"] = self.config
         environ["wsgidav.provider"] = None

@@ -2,6 +2,12 @@
 
 import logging
 import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+_requests = logging.getLogger("baludav.requests")
+_access = logging.getLogger("baludav.access")
 
 
 class _OneLine(logging.Formatter):
@@ -27,3 +33,37 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
     logging.getLogger("wsgidav").setLevel(logging.WARNING)  # its own lines repeat ours
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def access(environ: Mapping[str, Any], status: str, begun: float) -> None:
+    """One line for each request, whoever answered it.
+
+    Args:
+        environ: of WSGI; `baludav.principal` in it is who signed in.
+        status: as sent; its first three characters count.
+        begun: monotonic time in seconds.
+    """
+    if _access.isEnabledFor(logging.INFO):
+        principal = environ.get("baludav.principal")
+        _access.info(
+            "%s %s %s %s %s %d ms",
+            environ.get("REMOTE_ADDR", "-"),
+            principal.name if principal is not None else "-",
+            environ["REQUEST_METHOD"],
+            _shown(environ),
+            status[:3],
+            (time.monotonic() - begun) * 1000,
+        )
+
+
+def failed(environ: Mapping[str, Any], error: Exception) -> None:
+    """What the operator must know of a request that failed; nothing, if it was the client's fault."""
+    status = getattr(error, "status", None)
+    if status is None:  # no failure that the house can name
+        _requests.error("%s %s failed", environ["REQUEST_METHOD"], _shown(environ), exc_info=error)
+    elif isinstance(error.__cause__, OSError) and status >= 500:
+        _requests.warning("%s %s: %s", environ["REQUEST_METHOD"], _shown(environ), error.__cause__)
+
+
+def _shown(environ: Mapping[str, Any]) -> str:
+    return str(environ.get("REQUEST_URI") or environ.get("PATH_INFO"))[:500]

@@ -1,18 +1,15 @@
 """The outermost room: turns failures into answers, and guards every answer against misuse in a browser."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav.errors import Failure, Locked, Unavailable, status_line
+from baludav import log
+from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.tree.paths import quote
 from providers import xml
 from providers.house import KEY, House
 from providers.signin import HEALTH, Application
-
-log = logging.getLogger(__name__)
-access_log = logging.getLogger("baludav.access")
 
 # Files come from users: a browser must take none of them for a page or script of this server.
 _GUARDS = [
@@ -43,23 +40,13 @@ class Front:
                 return self._health(environ, start)
             return self._next(environ, start)
         except Failure as failure:
-            if isinstance(failure.__cause__, OSError) and failure.status >= 500:
-                log.warning("%s %s: %s", environ["REQUEST_METHOD"], _shown(environ), failure.__cause__)
+            log.failed(environ, failure)
             return _answer(environ, start, failure)
-        except Exception:
-            log.exception("%s %s failed", environ["REQUEST_METHOD"], _shown(environ))
-            return _answer(environ, start, Failure("Something went wrong; the log of the server says what"))
+        except Exception as error:
+            log.failed(environ, error)
+            return _answer(environ, start, Unexpected())
         finally:
-            if access_log.isEnabledFor(logging.INFO):
-                access_log.info(
-                    "%s %s %s %s %s %d ms",
-                    environ.get("REMOTE_ADDR", "-"),
-                    environ.get("wsgidav.auth.user_name") or "-",
-                    environ["REQUEST_METHOD"],
-                    _shown(environ),
-                    status[:3],
-                    (time.monotonic() - begun) * 1000,
-                )
+            log.access(environ, status, begun)
 
     def _health(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         house: House = self._config[KEY]
@@ -82,7 +69,3 @@ def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure
         headers.append(("Retry-After", "30"))
     start(status_line(failure.status), headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def _shown(environ: dict[str, Any]) -> str:
-    return str(environ.get("REQUEST_URI") or environ.get("PATH_INFO"))[:500]

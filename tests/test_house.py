@@ -30,6 +30,7 @@ HOMES = {
     "alembic": ["baludav.db"],
     "sqlite3": ["baludav.db"],
     "wsgidav": ["providers", "baludav.app"],
+    "falcon": ["sync_ext"],
     "argon2": ["baludav.accounts"],
     "click": ["baludav.cli"],
     "rich": ["baludav.cli"],

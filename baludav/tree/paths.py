@@ -69,6 +69,22 @@ def parse(target: str) -> tuple[Path, bool]:
     return path, raw.endswith("/")
 
 
+def parse_decoded(text: str) -> Path:
+    """Names of a path that is not percent-encoded, as in JSON.
+
+    Raises:
+        BadRequest, PathTooLong: as for `parse`.
+    """
+    if not text.startswith("/"):
+        raise BadRequest("The path must begin with a slash")
+    segments = [segment for segment in text.split("/") if segment]
+    if len(segments) > MAX_DEPTH:
+        raise PathTooLong("There are too many names in this path")
+    path = tuple(map(_checked, segments))
+    _check_length(path)
+    return path
+
+
 def quote(path: Path, collection: bool = False) -> str:
     """The path as an absolute, percent-encoded reference for `DAV:href` (RFC 4918 §8.3).
 
@@ -148,6 +164,10 @@ def parse_destination(header: str, *, scheme: str, host: str, mount: str) -> tup
 def _name(segment: str) -> str:
     if "%" in segment or not segment.isascii():
         segment = _decoded(segment)
+    return _checked(segment)
+
+
+def _checked(segment: str) -> str:
     if segment in (".", ".."):
         raise BadRequest("A path must not hold . or ..")
     if _FORBIDDEN.search(segment) is not None:

@@ -1,0 +1,121 @@
+"""Assembles the REST API: the one room that knows all others of it."""
+
+import time
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import falcon
+import msgspec
+
+from baludav import log
+from baludav.accounts.authorization import BASIC, BEARER, signed_in
+from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected, status_line
+from sync_ext import devices, openapi, problems, reading
+from sync_ext.endpoints import JSON, Call, Endpoint, Ground
+
+BASE = "/api/sync"
+DOCUMENT = "/api/openapi.json"
+
+ENDPOINTS = [
+    devices.register,
+    devices.everything,
+    devices.one,
+    devices.remove,
+]
+
+# Answers are for the one who asked, and for programs: no cache keeps them, and no browser shows them as a page.
+_GUARDS = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+]
+
+
+class Api:
+    """The WSGI application of the API."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._falcon = falcon.App()
+        self._falcon.add_error_handler(Exception, _fail)
+        self._falcon.add_error_handler(falcon.HTTPError, _fail)
+        for template in dict.fromkeys(one.template for one in ENDPOINTS):
+            responders = {one.method: self._responder(one) for one in ENDPOINTS if one.template == template}
+            self._route(BASE + template, responders)
+        described = msgspec.json.encode(openapi.document(ENDPOINTS, BASE))
+        self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begun = time.monotonic()
+        status = "500"
+
+        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = status_line(int(line[:3]))  # falcon still has the reasons of RFC 7231
+            return start_response(status, headers + _GUARDS, exc_info)
+
+        try:
+            return self._falcon(environ, start)
+        finally:
+            log.access(environ, status, begun)
+
+    def _route(self, template: str, responders: dict[str, Callable[..., None]]) -> None:
+        if "GET" in responders:
+            responders["HEAD"] = responders["GET"]
+        resource = SimpleNamespace(**{f"on_{method.lower()}": respond for method, respond in responders.items()})
+        self._falcon.add_route(template, resource)
+
+    def _responder(self, one: Endpoint) -> Callable[..., None]:
+        def respond(request: falcon.Request, response: falcon.Response, **values: Any) -> None:
+            environ = request.env
+            proxies = self._ground.config.settings.trusted_proxies
+            principal = signed_in(environ, self._ground.sign_in, proxies, challenge=f"{BASIC}, {BEARER}")
+            environ["baludav.principal"] = principal
+            if one.changes:
+                reading.require_own_site(environ)
+            query = reading.read_query(request.params, one.query)
+            if "query" in one.handle.__annotations__:
+                values["query"] = query
+            if one.body is not None:
+                values["body"] = reading.read_body(environ, one.body, one.most_bytes)
+            call = Call(self._ground, principal, environ)
+            answer = one.handle(call, **values)
+            for name, value in call.headers:
+                response.set_header(name, value)
+            if one.answer is None:
+                response.status = one.status
+            elif one.media_type == JSON:
+                _send(response, one.status, msgspec.json.encode(answer), JSON)
+            else:
+                response.status, response.content_type, response.stream = one.status, one.media_type, answer
+
+        return respond
+
+
+def _send(response: falcon.Response, status: int, body: bytes, media_type: str) -> None:
+    response.status, response.data, response.content_type = status, body, media_type
+
+
+def _fail(request: falcon.Request, response: falcon.Response, error: Exception, values: dict[str, Any]) -> None:
+    failure = _named(error)
+    log.failed(request.env, failure if isinstance(error, falcon.HTTPError) else error)
+    problem = problems.problem_of(failure)
+    _send(response, problem.status, msgspec.json.encode(problem), problems.MEDIA_TYPE)
+    for name, value in problems.headers_of(failure):
+        response.set_header(name, value)
+
+
+def _named(error: Exception) -> Failure:
+    """A failure of ours for what falcon, or nobody, has named."""
+    match error:
+        case Failure():
+            return error
+        case falcon.HTTPMethodNotAllowed():
+            return MethodNotAllowed(headers=tuple((error.headers or {}).items()))  # type: ignore[union-attr]
+        case falcon.HTTPNotFound():
+            return NotFound("There is no such call")
+        case falcon.HTTPError():  # a method that it has never heard of
+            return NotImplementedHere()
+    return Unexpected()

@@ -1,0 +1,107 @@
+"""The devices of a user: registering one, how far each is, and forgetting it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from baludav.accounts.devices import Device
+from baludav.errors import Forbidden, LimitReached, NotFound
+from sync_ext.endpoints import Call, endpoint
+from sync_ext.types import Answer, Body, ChangeToken, DeviceId, Time, time_of
+
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^/\\\\\u0000-\u001f\u007f-\u009f]*$")]
+DeviceType = Literal["desktop", "mobile", "server", "other"]
+
+
+class NewDevice(Body):
+    """A device to be registered."""
+
+    name: Name
+    device_type: DeviceType
+
+
+class RegisteredDevice(Answer):
+    """A new device, with its token, which cannot be seen again."""
+
+    device_id: DeviceId
+    name: str
+    device_type: DeviceType
+    token: str
+    change_token: ChangeToken
+
+
+class SyncState(Answer):
+    """How far a device is."""
+
+    device_id: DeviceId
+    name: str
+    device_type: DeviceType
+    created_at: Time
+    last_seen_at: Time
+    change_token: ChangeToken
+    status: Literal["synced", "behind", "conflicted"]
+    pending_changes: Annotated[int, Meta(ge=0, description="Paths that others changed since its change token.")]
+    conflicts: Annotated[int, Meta(ge=0, description="Conflicts of this device that are not resolved.")]
+
+
+class SyncStates(Answer):
+    """All devices of the user."""
+
+    devices: list[SyncState]
+
+
+@endpoint("POST", "/devices", status=201, failures=(LimitReached,))
+def register(call: Call, body: NewDevice) -> RegisteredDevice:
+    """Register a device.
+
+    It begins with nothing pending: what it finds in the state is not counted. Needs a password of the user: a
+    device that could register others would outlive its own removal.
+    """
+    _require_password(call)
+    device, token = call.ground.devices.add(call.principal.id, body.name, body.device_type, str(call.user.token()))
+    return RegisteredDevice(
+        device_id=device.public_id, name=device.name, device_type=body.device_type, token=token,
+        change_token=device.change_token,
+    )  # fmt: skip
+
+
+@endpoint("GET", "/devices")
+def everything(call: Call) -> SyncStates:
+    """List the devices of the user, oldest first."""
+    return SyncStates(devices=[_state(call, device) for device in call.ground.devices.of(call.principal.id)])
+
+
+@endpoint("GET", "/devices/{device_id}", failures=(NotFound,))
+def one(call: Call, device_id: str) -> SyncState:
+    """How far a device is."""
+    return _state(call, call.ground.devices.get(call.principal.id, device_id))
+
+
+@endpoint("DELETE", "/devices/{device_id}", failures=(NotFound,))
+def remove(call: Call, device_id: str) -> None:
+    """Forget a device; its token ends at once. A device may remove itself only."""
+    device = call.ground.devices.get(call.principal.id, device_id)
+    if device.id != call.principal.device_id:
+        _require_password(call)
+    call.ground.devices.remove(call.principal.id, device_id)
+
+
+def _require_password(call: Call) -> None:
+    if call.principal.device_id is not None:
+        raise Forbidden("The token of a device cannot do this; sign in with your password")
+
+
+def _state(call: Call, device: Device) -> SyncState:
+    pending, conflicts = 0, 0
+    return SyncState(
+        device_id=device.public_id,
+        name=device.name,
+        device_type=msgspec.convert(device.device_type, DeviceType),
+        created_at=time_of(device.created_at),
+        last_seen_at=time_of(device.last_seen_at),
+        change_token=device.change_token,
+        status="conflicted" if conflicts else "behind" if pending else "synced",
+        pending_changes=pending,
+        conflicts=conflicts,
+    )

@@ -1,0 +1,92 @@
+"""Reads a request: whether a browser was tricked into sending it, and what its query and its body hold."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from baludav.errors import BadRequest, Forbidden, Invalid, TooLarge, UnsupportedMediaType
+from sync_ext.endpoints import JSON
+from sync_ext.types import Body
+
+T = TypeVar("T", bound=Body)
+
+_PLACE = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$")
+_NAMED = re.compile(r"field `(.*?)`")
+
+
+def require_own_site(environ: Mapping[str, Any]) -> None:
+    """A page of another site must not use the password that a browser remembers for this one.
+
+    Browsers say where a request comes from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; other
+    programs say nothing.
+
+    Raises:
+        Forbidden: it comes from a page that is not this server's.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is None:
+        origin = environ.get("HTTP_ORIGIN")
+        is_own = origin is None or urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
+    else:
+        is_own = site in ("same-origin", "none")
+    if not is_own:
+        raise Forbidden("A page of another site may not do this")
+
+
+def read_query(parameters: Mapping[str, Any], kind: type[T]) -> T:
+    """The query parameters, by type.
+
+    Raises:
+        BadRequest: one is unknown, comes twice, or is not as described.
+    """
+    try:
+        return msgspec.convert(parameters, kind, strict=False)
+    except msgspec.ValidationError as error:
+        message, field = _explained(error)
+        raise BadRequest(message, field=field) from error
+
+
+def read_body(environ: Mapping[str, Any], kind: type[T], most: int) -> T:
+    """The JSON body, by type.
+
+    Args:
+        most: bytes that it may have.
+    Raises:
+        UnsupportedMediaType: it does not say that it is JSON. (A form of another site cannot say so.)
+        TooLarge: it has more than `most` bytes.
+        BadRequest: it is no JSON.
+        Invalid: it is, but not as described.
+    """
+    if str(environ.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower() != JSON:
+        raise UnsupportedMediaType(f"Send the body as {JSON}")
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if length.isascii() and length.isdigit() and int(length) > most:
+        raise TooLarge(f"This call takes up to {most} bytes")
+    try:
+        raw = environ["wsgi.input"].read(most + 1)
+    except EOFError as error:
+        raise BadRequest("The body ends too early") from error
+    if len(raw) > most:
+        raise TooLarge(f"This call takes up to {most} bytes")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        message, field = _explained(error)
+        raise Invalid(message, field=field) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"The body is no JSON: {error}") from error
+
+
+def _explained(error: msgspec.ValidationError) -> tuple[str, str | None]:
+    """What is wrong, and in which field: `files[3].path`."""
+    text = str(error)
+    place = _PLACE.search(text)
+    message = text[: place.start()] if place else text
+    field = place[1] if place else ""
+    named = _NAMED.search(message)
+    if named:  # a field that is missing or unknown: what msgspec names is the object around it
+        field = f"{field}.{named[1]}" if field else named[1]
+    return message.replace("`", ""), field or None

@@ -1,0 +1,66 @@
+"""The types that several calls share: what is said the same way everywhere in the API."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from baludav.errors import BadRequest, NotFound, PathTooLong
+from baludav.tree import paths
+from baludav.tree.paths import Path
+
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+Size = Annotated[int, Meta(ge=0, description="Bytes.")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the bytes, lower-case hex.")]
+Etag = Annotated[str, Meta(description="The entity-tag as If-Match takes it, quotes included.")]
+ChangeToken = Annotated[
+    str, Meta(min_length=1, max_length=255, description="A moment; store it, give it back, and read nothing into it.")
+]
+DeviceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+PathText = Annotated[
+    str,
+    Meta(
+        pattern="^/[^\\u0000-\\u001f\\u007f]*$",
+        max_length=4096,
+        description="Path below the WebDAV tree: begins with a slash, not percent-encoded, without a slash at its end.",
+    ),
+]
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """What a request says, in its query or its body: a field that nobody reads is a mistake worth naming."""
+
+
+class Answer(msgspec.Struct):
+    """What an answer says."""
+
+
+def time_of(seconds: float) -> datetime:
+    """A time that is stored as seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def time_of_ns(nanoseconds: int) -> datetime:
+    """The same for nanoseconds."""
+    return time_of(nanoseconds // 1000 / 1_000_000)
+
+
+def shown(path: Path) -> str:
+    """A path as the API writes it."""
+    return "/" + "/".join(path)
+
+
+def parsed(text: str, field: str = "path") -> Path:
+    """The path that a client wrote.
+
+    Raises:
+        BadRequest: no path can look like this.
+        NotFound: nothing can be there, as it is longer than any name on a disk.
+    """
+    try:
+        return paths.parse_decoded(text)
+    except PathTooLong as failure:
+        raise NotFound() from failure
+    except BadRequest as failure:
+        raise BadRequest(str(failure), field=field) from failure
