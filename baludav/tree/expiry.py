@@ -1,4 +1,4 @@
-"""How long what was overwritten or deleted is kept: the oldest goes first, by age and by the room it takes."""
+"""How long what was overwritten or deleted is kept, and what changed: the oldest goes first."""
 
 import time
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure
-from baludav.tree import history, index
+from baludav.tree import history, index, journal
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
 
@@ -32,6 +32,15 @@ def expire(tree: "Tree", root: StorageRoot) -> int:
     quota = tree.quota_of(root)
     room = free + kept if quota is None else min(free + kept, max(0, quota - live))
     return _shrink(tree.database, root, room * settings.history_percent // 100, oldest_ns)
+
+
+def forget_changes(tree: "Tree", root: StorageRoot) -> int:
+    """Forget the changes of a storage root that are older than `journal_days`; returns how many."""
+    before_ns = time.time_ns() - tree.config.settings.journal_days * _DAY_NS
+    count = 0
+    while gone := tree.database.commit(lambda connection: journal.forget(connection, root.id, before_ns, _BATCH)):
+        count += gone
+    return count
 
 
 def make_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
@@ -67,9 +76,10 @@ def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) ->
 
 
 def expire_all(tree: "Tree") -> int:
-    """The same for every storage root that is there; returns how many entries went."""
+    """Let history and journal of every storage root that is there expire; returns how many entries of the history."""
     count = 0
     for root in tree.roots.everything():
+        forget_changes(tree, root)
         try:
             count += expire(tree, root)
         except Failure:

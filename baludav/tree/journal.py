@@ -5,13 +5,14 @@ before all smaller ones. Another database needs a row lock here. A change of a c
 along writes a row for each of them, so that readers need no other source to know which paths changed.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, Insert, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Insert, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
-from baludav.db.tables import journal, resources
+from baludav.db.tables import journal, meta, resources
 from baludav.tree import index
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
@@ -37,6 +38,14 @@ _COLUMNS = (
 )  # fmt: skip
 _insert = Statement(insert(journal), _COLUMNS)
 _newest = Statement(select(func.max(journal.c.number)))
+_oldest = (
+    select(journal.c.number)
+    .where(journal.c.root_id == bindparam("root"), journal.c.at_ns < bindparam("before"))
+    .order_by(journal.c.number)
+    .limit(bindparam("most"))
+)
+_FLOOR = "journal_floor"  # with the id of a storage root, a key of `meta`
+_floor = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 _touch = Statement(
     update(resources).where(_above(cast("ColumnElement[int]", bindparam("start")))).values(changed=bindparam("number"))
 )
@@ -125,3 +134,27 @@ def drop(connection: Connection, row: Row, path: Path, cause: Cause) -> None:
     index.use(connection, row.root_id, -index.subtree_size(connection, row.id))
     write_all(connection, row, path, "deleted", cause)
     index.remove(connection, row.id)
+
+
+def forget(connection: Connection, root_id: int, before_ns: int, most: int) -> int:
+    """Forget the oldest changes of a storage root; who has not read them must compare everything.
+
+    Args:
+        before_ns: only those that are older.
+        most: changes at once.
+    Returns:
+        how many.
+    """
+    numbers = connection.scalars(_oldest, {"root": root_id, "before": before_ns, "most": most}).all()
+    if not numbers:
+        return 0
+    key = f"{_FLOOR}.{root_id}"
+    connection.execute(delete(meta).where(meta.c.key == key))
+    connection.execute(insert(meta), {"key": key, "value": str(numbers[-1])})
+    gone = delete(journal).where(journal.c.root_id == root_id, journal.c.number <= numbers[-1])
+    return connection.execute(gone).rowcount
+
+
+def floor(connection: Connection, root_ids: Iterable[int]) -> int:
+    """The number up to which changes of these storage roots are forgotten."""
+    return max((int(_floor.scalar(connection, {"key": f"{_FLOOR}.{root_id}"}) or 0) for root_id in root_ids), default=0)

@@ -1,0 +1,245 @@
+"""A picture of a namespace that is built only of pages of its state and of its changes is the namespace."""
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path as DiskPath
+from unicodedata import normalize
+
+import pytest
+from sqlalchemy import update
+
+from baludav.db.tables import journal
+from baludav.errors import Failure, NotFound, TokenExpired
+from baludav.tree import expiry
+from baludav.tree.feed import Change
+from baludav.tree.paths import Path
+from baludav.tree.reading import NO_TERMS
+from baludav.tree.tokens import Token
+from baludav.tree.tree import UserTree
+from providers.house import House
+from tests.crash.installation import open_installation, path, prepare, put
+
+Picture = dict[Path, str | None]  # entity-tags of files; None for a collection
+
+
+@pytest.fixture
+def house(tmp_path: DiskPath) -> Iterator[House]:
+    prepare(tmp_path)
+    house = open_installation(tmp_path)
+    for name in ("bob", "root"):
+        house.accounts.add(name, "password", is_admin=name == "root")
+        house.tree.create_home(name)
+    yield house
+    house.close()
+
+
+def _user(house: House, name: str) -> UserTree:
+    return house.tree.of(house.accounts.get(name))
+
+
+class Mirror:
+    """What a client knows that reads the state and then follows the changes, in pages of some size."""
+
+    def __init__(self, user: UserTree, most: int, under: Path = (), *, is_deep: bool = True) -> None:
+        self.user, self.most, self.under, self.is_deep = user, most, under, is_deep
+        self.picture: Picture = {}
+        self.token = Token("", "", 0)
+
+    def read(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Read the whole state; `meanwhile` is called after each page."""
+        after, first = None, True
+        while after is not None or first:
+            page = self.user.listing(most=self.most, path=self.under, after=after, is_deep=self.is_deep)
+            assert len(page.resources) <= self.most
+            assert first or page.token == self.token, "the token of the first page counts"
+            self.token, after, first = page.token, page.next, False
+            for resource in page.resources:
+                self.picture[resource.path] = None if resource.is_collection else resource.etag
+            meanwhile()
+        self.follow()
+
+    def follow(self) -> list[Change]:
+        """Take over what changed; all of it."""
+        found, has_more = [], True
+        while has_more:
+            page = self.user.changes(self.token, most=self.most, path=self.under, is_deep=self.is_deep)
+            assert page.token.number >= self.token.number
+            self.token, has_more = page.token, page.has_more
+            for change in page.changes:
+                self._take_over(change)
+            found += page.changes
+        return found
+
+    def _take_over(self, change: Change) -> None:
+        if change.resource is None or not change.is_collection or self.picture.get(change.path) is not None:
+            self.picture = {p: e for p, e in self.picture.items() if p[: len(change.path)] != change.path}
+        if change.resource is not None:
+            assert change.resource.path == change.path
+            assert change.path[:-1] == self.under or change.path[:-1] in self.picture, "a parent comes first"
+            self.picture[change.path] = None if change.is_collection else change.resource.etag
+
+    def truth(self) -> Picture:
+        found: Picture = {}
+        left = [self.user.look(self.under)]
+        while left:
+            for member in self.user.members(left.pop()):
+                found[member.path] = None if member.is_collection else member.etag
+                if member.is_collection and self.is_deep:
+                    left.append(member)
+        return found
+
+
+def _change_something(chance: random.Random, users: list[UserTree], tops: list[Path]) -> None:
+    """One random change by one of the users, most of which succeed."""
+    user, top = chance.choice(users), chance.choice(tops)
+    names = [(*top, *(chance.choice("abc") for _ in range(chance.randint(1, 3)))) for _ in range(2)]
+    try:
+        match chance.randrange(6):
+            case 0 | 1:
+                with user.open_write(names[0], NO_TERMS) as upload:
+                    upload.write(chance.randbytes(4))
+                    upload.commit()
+            case 2:
+                user.make_collection(names[0], NO_TERMS)
+            case 3:
+                user.delete(names[0], NO_TERMS)
+            case 4:
+                user.move(names[0], names[1], NO_TERMS, overwrite=True)
+            case 5:
+                user.copy(names[0], names[1], NO_TERMS, overwrite=True, is_infinite=True)
+    except Failure:
+        pass  # the parent is not there, or the like
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_under_writes_are_the_namespace(house: House, most: int, seed: int) -> None:
+    """For a user with a share and for an admin, who sees the own home and the share more than once."""
+    chance = random.Random(seed)
+    alice, root = _user(house, "alice"), _user(house, "root")
+    alice.look(("pub",))
+    tops: list[Path] = [(), (), ("pub",)]
+
+    def write() -> None:
+        for _ in range(3):
+            _change_something(chance, [alice, alice, root], tops)
+
+    mirrors = [
+        Mirror(alice, most), Mirror(root, most), Mirror(alice, most, ("pub",)), Mirror(alice, most, ("d",)),
+        Mirror(alice, most, is_deep=False), Mirror(root, most, ("homes",), is_deep=False),
+        Mirror(root, most, is_deep=False),
+    ]  # fmt: skip
+    for mirror in mirrors:
+        mirror.read(write)
+    for _ in range(40):
+        _change_something(chance, [alice, alice, root], tops)
+        if chance.random() < 0.1:
+            chance.choice(mirrors).follow()
+    for mirror in mirrors:
+        mirror.follow()
+        assert mirror.picture == mirror.truth()
+        assert mirror.follow() == []
+
+
+def test_a_move_says_where_from(house: House) -> None:
+    """Unless something else is there now, or the client never had it there."""
+    user = _user(house, "alice")
+    mirror = Mirror(user, 100)
+    mirror.read()
+
+    def move(*names: str) -> dict[str, tuple[str, str | None]]:
+        for source, target in pairwise(names):
+            user.move(path(source), path(target), NO_TERMS, overwrite=True)
+        return {
+            "/".join(change.path): (change.action, "/".join(change.moved_from) if change.moved_from else None)
+            for change in mirror.follow()
+        }
+
+    assert move("file", "renamed") == {"file": ("deleted", None), "renamed": ("created", "file")}
+    found = move("renamed", "e/1", "e/2")
+    assert (found["renamed"], found["e/2"]) == (("deleted", None), ("created", "renamed"))
+    found = move("d", "e/d")
+    assert {name: found[name] for name in ("e/d", "e/d/x", "e/d/sub/y")} == {
+        "e/d": ("created", "d"), "e/d/x": ("created", "d/x"), "e/d/sub/y": ("created", "d/sub/y"),
+    }  # fmt: skip
+    assert move("other", "swap", "other") == {"other": ("modified", None), "swap": ("deleted", None)}
+    put(user, "new", b"new")
+    assert move("new", "newer") == {"new": ("deleted", None), "newer": ("created", None)}
+    user.move(path("newer"), path("newest"), NO_TERMS, overwrite=True)
+    put(user, "newer", b"another")
+    assert {(change.action, change.moved_from) for change in mirror.follow()} == {("modified", None), ("created", None)}
+
+
+def test_a_page_may_end_within_a_move(house: House) -> None:
+    """Then the resource is deleted on one page and created on the next, without a hint that leads nowhere."""
+    user = _user(house, "alice")
+    mirror = Mirror(user, 1)
+    mirror.read()
+    user.move(path("file"), path("renamed"), NO_TERMS, overwrite=True)
+    assert [(change.action, change.moved_from) for change in mirror.follow()] == [("deleted", None), ("created", None)]
+    assert mirror.picture == mirror.truth()
+
+
+def test_a_collection_is_found_by_either_spelling(house: House) -> None:
+    """What macOS calls it, and what is on the disk (see `paths.spellings`)."""
+    user = _user(house, "alice")
+    user.make_collection(("é",), NO_TERMS)
+    put(user, "é/f", b"f")
+    (resource,) = user.listing(most=9, path=(normalize("NFD", "é"),)).resources
+    assert resource.path == ("é", "f")
+
+
+def test_only_a_collection_has_members(house: House) -> None:
+    user = _user(house, "alice")
+    for name in ("file", "nothing"):
+        with pytest.raises(NotFound):
+            user.listing(most=9, path=path(name))
+        with pytest.raises(NotFound):
+            user.changes(user.token(), most=9, path=path(name))
+
+
+def test_pending_are_the_paths_that_others_changed(house: House) -> None:
+    user = _user(house, "alice")
+    since = user.token()
+    assert user.pending(since, 7) == 0
+    put(user, "file", b"1")
+    put(user, "file", b"2")
+    put(user, "another", b"3")
+    assert user.pending(since, 7) == 2
+    assert user.pending(user.token(), 7) == 0
+    with house.database.snapshot() as connection:
+        number = max(connection.scalars(journal.select().with_only_columns(journal.c.number)))
+    house.database.commit(lambda c: c.execute(update(journal).where(journal.c.number == number).values(device_id=7)))
+    assert user.pending(since, 7) == 1
+    assert user.pending(since._replace(epoch="another"), 7) is None
+
+
+def test_changes_are_forgotten_by_age(house: House) -> None:
+    """A token from before what is forgotten expires; one from after it, and those of other storage roots, do not."""
+    user, other = _user(house, "alice"), _user(house, "bob")
+    put(other, "f", b"of bob")
+    before, of_other = user.token(), other.token()
+    put(user, "file", b"1")
+    between = user.token()
+    house.database.commit(lambda c: c.execute(update(journal).values(at_ns=1)))
+    put(user, "file", b"2")
+    assert expiry.expire_all(house.tree) == 0
+    with pytest.raises(TokenExpired):
+        user.changes(before, most=9)
+    with pytest.raises(TokenExpired):
+        user.check_token(before)
+    assert user.pending(before, None) is None
+    assert [change.path for change in user.changes(between, most=9).changes] == [("file",)]
+    assert other.changes(of_other, most=9).changes == []
+    assert user.token().number > between.number
+
+
+def test_what_comes_into_sight_ends_the_token(house: House) -> None:
+    """A new home in an admin's namespace was never journalled in it."""
+    root = _user(house, "root")
+    token = root.token()
+    house.accounts.add("carol", "password")
+    house.tree.create_home("carol")
+    with pytest.raises(TokenExpired):
+        root.changes(token, most=9)
