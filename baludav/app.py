@@ -32,7 +32,7 @@ class App(WsgiDAVApp):
     """
 
     def __init__(self, config: dict[str, Any], house: House) -> None:
-        self._house = house
+        self.house = house
         self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in))
         super().__init__(config)
 
@@ -48,7 +48,7 @@ class App(WsgiDAVApp):
         return answered
 
     def close(self) -> None:
-        self._house.close()
+        self.house.close()
 
 
 def make_app(config: Config) -> App:

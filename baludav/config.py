@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     keep_alive_seconds: Seconds = 75
     body_seconds: Seconds = 60
     graceful_seconds: Seconds = 30
+    hot_lane: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -43,17 +43,22 @@ def access(environ: Mapping[str, Any], status: str, begun: float) -> None:
         status: as sent; its first three characters count.
         begun: monotonic time in seconds.
     """
+    principal = environ.get("baludav.principal")
+    request(
+        environ.get("REMOTE_ADDR", "-"),
+        principal.name if principal is not None else "-",
+        environ["REQUEST_METHOD"],
+        _shown(environ),
+        status[:3],
+        begun,
+    )
+
+
+def request(address: str, user: str, method: str, target: str, status: str | int, begun: float) -> None:
+    """The same, of a request that never had an environment of WSGI."""
     if _access.isEnabledFor(logging.INFO):
-        principal = environ.get("baludav.principal")
-        _access.info(
-            "%s %s %s %s %s %d ms",
-            environ.get("REMOTE_ADDR", "-"),
-            principal.name if principal is not None else "-",
-            environ["REQUEST_METHOD"],
-            _shown(environ),
-            status[:3],
-            (time.monotonic() - begun) * 1000,
-        )
+        milliseconds = (time.monotonic() - begun) * 1000
+        _access.info("%s %s %s %s %s %d ms", address, user, method, target[:500], status, milliseconds)
 
 
 def failed(environ: Mapping[str, Any], error: Exception) -> None:

@@ -12,7 +12,7 @@ from providers.house import KEY, House
 from providers.signin import HEALTH, Application
 
 # Files come from users: a browser must take none of them for a page or script of this server.
-_GUARDS = [
+GUARDS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; media-src 'self'"),
     ("Referrer-Policy", "no-referrer"),
@@ -33,7 +33,7 @@ class Front:
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal status
             status = line
-            return start_response(line, headers + _GUARDS, exc_info)
+            return start_response(line, headers + GUARDS, exc_info)
 
         try:
             if environ.get("PATH_INFO") == HEALTH:

@@ -75,30 +75,32 @@ class SignIn:
             TooManyRequests: so many failures that the password was not even compared.
         """
         name = _spelled(name)
-        digest = self._digest(name, password, address)
-        principal = self._recall(digest)
+        digest = self.key(name, password, address)
+        principal = self.recall(digest)
         if principal is not None:
             return principal
         # One at a time for each account: a client that opens 16 connections is hashed once, and one that tries
         # 16 passwords at once does not get them all in before the first failure is counted.
         with self._turns[hash(name) % _TURNS]:
-            principal = self._recall(digest)
+            principal = self.recall(digest)
             return principal if principal is not None else self._compare(digest, name, password, address)
-
-    def recall(self, name: str | None, password: str, address: str) -> Principal | None:
-        """Who this is, if it is remembered; never hashes a password. Raises as `check` does."""
-        return self._recall(self._digest(_spelled(name), password, address))
 
     def close(self) -> None:
         """Close the connection to the database."""
         self._glance.close()
 
-    def _digest(self, name: str, password: str, address: str) -> bytes:
+    def key(self, name: str | None, password: str, address: str) -> bytes:
+        """What `recall` finds a credential by; it does not give the password away."""
         # The address belongs to it: what one address may skip, another must not.
-        parts = "\0".join((name, password, address)).encode("utf-8", "surrogatepass")
+        parts = "\0".join((_spelled(name), password, address)).encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, parts, "sha256")
 
-    def _recall(self, digest: bytes) -> Principal | None:
+    def recall(self, digest: bytes) -> Principal | None:
+        """Who this is, if it is remembered; never hashes a password.
+
+        Raises:
+            TooManyRequests: as `check` does.
+        """
         found = self._remembered.get(digest)
         if found is None:
             return None

@@ -70,6 +70,8 @@ class Connection:
         self._needs_handshake = server.options.ssl is not None
         self._is_lingering = False
         self._head_since: float | None = None
+        self._unsent = b""
+        self.credentials: tuple[bytes, bytes] = (b"", b"")  # an Authorization field, and its key for the sign-in
 
     # In the selector thread
 
@@ -101,6 +103,39 @@ class Connection:
                 self.refuse(refused.status)
                 return False
         return True
+
+    def serve_at_once(self) -> bool:
+        """Answer what the hot lane can; False if there is more, for a thread of the pool."""
+        hot = self.server.hot
+        if hot is None or self._needs_handshake:
+            return False
+        while self._is_ready():
+            if not hot.answer(self, self.parser.requests[0]):
+                return False
+            self._head_since = None
+            self.parser.requests.popleft()
+            if self.is_closed:
+                return True
+            if self._unsent:
+                return False
+        self._set_deadline()
+        return not self.is_broken
+
+    def reply(self, *pieces: bytes | bytearray) -> None:
+        """Send an answer without waiting; what the client does not take at once is left to a thread of the pool."""
+        try:
+            if isinstance(self.socket, ssl.SSLSocket):
+                pieces = (b"".join(pieces),)
+                sent = self.socket.send(pieces[0])
+            else:
+                sent = self.socket.sendmsg(pieces)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sent = 0
+        except (OSError, ssl.SSLError):
+            self.close()
+            return
+        if sent < sum(map(len, pieces)):
+            self._unsent = b"".join(pieces)[sent:]
 
     def expire(self) -> None:
         """The client took too long."""
@@ -174,6 +209,9 @@ class Connection:
             if self._needs_handshake and not self._shake_hands():
                 self.close()
                 return
+            if self._unsent:
+                unsent, self._unsent = self._unsent, b""
+                self.send(unsent)
             while not self.is_closed and not self._is_lingering and self._is_ready():
                 self._head_since = None
                 if not self._answer(self.parser.requests[0], parked):

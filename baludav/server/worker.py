@@ -13,14 +13,15 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import cheroot.wsgi
-from cheroot.connections import ConnectionManager
 
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
+from baludav.server.hot import HotLane
 from baludav.server.parking import Parking
 from baludav.server.parser import Request
 from baludav.server.pool import Pool
 from baludav.server.responses import Response
+from baludav.server.selecting import Selector
 
 log = logging.getLogger(__name__)
 
@@ -58,45 +59,6 @@ class ServerOptions:
     max_connections: int = 4000
 
 
-class _Connections(ConnectionManager):
-    """cheroot's selector loop, with a deadline for each connection."""
-
-    def put(self, connection: Connection) -> None:
-        """Wait for the client in the selector, unless it has sent more already."""
-        connection.is_handed_over = False
-        if connection.has_data():
-            self.server.process_conn(connection)
-            return
-        with contextlib.suppress(ValueError, OSError):  # it was closed meanwhile
-            super().put(connection)
-
-    def _from_server_socket(self, listener: socket.socket) -> Connection | None:
-        try:
-            accepted: Connection | None = super()._from_server_socket(listener)
-            return accepted
-        except OSError as error:  # the whole system is out of files or memory; the client waits in the backlog
-            log.error("cannot accept a connection: %s", error)
-            time.sleep(_LOOK_SECONDS)
-            return None
-
-    def _expire(self, threshold: float) -> None:
-        now = time.monotonic()
-        for fd, connection in list(self._selector.connections):
-            if connection is not self.server and connection.deadline < now:
-                with contextlib.suppress(KeyError, ValueError, OSError):
-                    self._selector.unregister(fd)
-                connection.expire()
-                if not connection.is_closed:
-                    self.put(connection)
-
-    def parked(self) -> list[tuple[int, Connection]]:
-        return [(fd, c) for fd, c in list(self._selector.connections) if c is not self.server]
-
-    def release(self, fd: int) -> None:
-        with contextlib.suppress(KeyError, ValueError, OSError):
-            self._selector.unregister(fd)
-
-
 class Worker(cheroot.wsgi.Server):
     """Serves connections of one listening socket, which other workers share.
 
@@ -107,6 +69,8 @@ class Worker(cheroot.wsgi.Server):
     ConnectionClass = Connection
     keep_alive_conn_limit = None
     expiration_interval = 0.5
+
+    _connections: Selector
 
     def __init__(self, options: ServerOptions, listener: socket.socket, app: Application) -> None:
         # cheroot listens again, on the socket that all workers share.
@@ -119,6 +83,7 @@ class Worker(cheroot.wsgi.Server):
         self._listener = listener
         self._most = _room_for(options.max_connections)
         self._open: set[Connection] = set()
+        self.hot = HotLane.of(app)
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
         address = listener.getsockname()
         self._environ = {
@@ -149,13 +114,12 @@ class Worker(cheroot.wsgi.Server):
         super().prepare()
         self.requests.stop(0)
         self.socket.setblocking(False)  # several workers race to accept; the losers must not wait
-        self._connections: _Connections
         self._connections._selector.unregister(self.socket.fileno())
         self._connections.close()
-        self._connections = _Connections(self)
+        self._connections = Selector(self)
 
     def process_conn(self, connection: Connection) -> None:
-        """In the selector thread: read what has come, and hand a complete request to the pool."""
+        """Read what has come; answer at once what cannot block, and hand any other complete request to the pool."""
         if connection not in self._open:
             if len(self._open) >= self._most:
                 with contextlib.suppress(OSError):
@@ -163,16 +127,12 @@ class Worker(cheroot.wsgi.Server):
                 connection.socket.close()
                 return
             self._open.add(connection)
-        if connection.receive():
-            if not self.serve_inline(connection):
-                connection.is_handed_over = True
-                self.pool.submit(connection.serve)
+        if connection.receive() and not connection.serve_at_once():
+            self._connections.release(connection)
+            connection.is_handed_over = True
+            self.pool.submit(connection.serve)
         elif not connection.is_closed:
             self._connections.put(connection)
-
-    def serve_inline(self, connection: Connection) -> bool:
-        """Answer in the selector thread what cannot block; False leaves it to the pool."""
-        return False
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "%s", msg, exc_info=traceback)
@@ -180,6 +140,8 @@ class Worker(cheroot.wsgi.Server):
     # What connections call
 
     def forget(self, connection: Connection) -> None:
+        """A connection is about to be closed."""
+        self._connections.release(connection)
         self._open.discard(connection)
 
     def environ(self, connection: Connection, request: Request, body: BodyReader) -> dict[str, Any]:
@@ -215,8 +177,8 @@ class Worker(cheroot.wsgi.Server):
         """Stop gracefully: no new connections, idle ones closed, running requests answered."""
         end = time.monotonic() + self.options.graceful_seconds
         self.parking.stop()
-        for fd, connection in self._connections.parked():
-            self._connections.release(fd)
+        for connection in self._connections.waiting():
+            self._connections.release(connection)
             if connection.receive():
                 connection.is_handed_over = True
                 self.pool.submit(connection.serve)

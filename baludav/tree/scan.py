@@ -103,6 +103,10 @@ class Scan:
             self._remember(root, names, row)
         return known
 
+    def remembered(self, root: StorageRoot, names: Path) -> Row | None:
+        """A row that was right when this process last saw it; right still, if the disk agrees."""
+        return self._remembered.get((root.id, names))
+
     def trust(self, root: StorageRoot, names: Path, row: Row) -> None:
         """Remember a row that was just committed with the signature of its file."""
         if row.is_settled:

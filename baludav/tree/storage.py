@@ -106,6 +106,9 @@ class Storage(Protocol):
     def open(self, path: Path) -> int:
         """A descriptor for reading a file, which the caller closes; NotFound for anything else."""
 
+    def open_known(self, path: Path, signature: Stat) -> int | None:
+        """The same, if the file is just as it was; None otherwise."""
+
     def free(self, path: Path = ()) -> int:
         """Bytes that may still be stored where `path` lies."""
 

@@ -68,20 +68,34 @@ def handle(request: Request) -> Answer:
     return answer
 
 
-def _bytes(request: Request, file: OpenFile) -> Answer:
-    resource = file.resource
-    state = State(True, resource.etag, resource.modified)
-    request.user.check_if(request.path, request.terms)
-    headers: Headers = [
+def headers_of(resource: Resource) -> Headers:
+    """What every answer about the bytes of a resource says, also 304."""
+    return [
         *etag_headers(resource),
         ("Last-Modified", http_date(resource.modified)),
         ("Cache-Control", "private, no-cache"),  # keep it, but ask before using it again
     ]
+
+
+def headers_of_all(resource: Resource) -> Headers:
+    """What the answer with all bytes says beside; fields that were asked for come before the last two."""
+    return [
+        ("Accept-Ranges", "bytes"),
+        ("Content-Type", content_type(resource.name)),
+        ("Content-Length", str(resource.size)),
+    ]
+
+
+def _bytes(request: Request, file: OpenFile) -> Answer:
+    resource = file.resource
+    state = State(True, resource.etag, resource.modified)
+    request.user.check_if(request.path, request.terms)
+    headers = headers_of(resource)
     if not request.terms.conditions.check_read(state):
         return Answer(304, headers)
     is_head = request.method == "HEAD"
-    kind = content_type(resource.name)
-    headers.append(("Accept-Ranges", "bytes"))
+    accepts, *about_all = headers_of_all(resource)
+    headers.append(accepts)
     if resource.sha256 and wanted(request.header("Want-Repr-Digest") or "") == "sha-256":
         headers.append(("Repr-Digest", format_digest(resource.sha256)))
     ranges = None
@@ -90,8 +104,9 @@ def _bytes(request: Request, file: OpenFile) -> Answer:
     if ranges is None:
         if wanted(request.header("Want-Content-Digest") or "") == "sha-256" and resource.sha256:
             headers.append(("Content-Digest", format_digest(resource.sha256)))
-        headers += [("Content-Type", kind), ("Content-Length", str(resource.size))]
+        headers += about_all
         return Answer(200, headers, [] if is_head else FileBody(file, 0, resource.size))
+    kind = content_type(resource.name)
     if len(ranges) == 1:
         start, stop = ranges[0]
         headers += [

@@ -80,10 +80,10 @@ def test_a_password_is_hashed_once_a_minute(accounts: Accounts, sign_in: SignIn,
 def test_what_is_remembered_is_the_whole_credential(accounts: Accounts, sign_in: SignIn, counted: Counted) -> None:
     accounts.add("bob", "secret")
     sign_in.check("bob", "secret", HERE)
-    assert sign_in.recall("bob", "secret", HERE) is not None
-    assert sign_in.recall("bob", "wrong", HERE) is None
-    assert sign_in.recall("bo", "bsecret", HERE) is None
-    assert sign_in.recall("bob", "secret", "192.0.2.2") is None  # another address is throttled by itself
+    assert sign_in.recall(sign_in.key("bob", "secret", HERE)) is not None
+    assert sign_in.recall(sign_in.key("bob", "wrong", HERE)) is None
+    assert sign_in.recall(sign_in.key("bo", "bsecret", HERE)) is None
+    assert sign_in.recall(sign_in.key("bob", "secret", "192.0.2.2")) is None  # another address is throttled by itself
     assert len(counted.hashes) == 1
 
 
@@ -212,5 +212,5 @@ def test_what_is_remembered_is_bounded(accounts: Accounts, sign_in: SignIn, monk
     phone = accounts.add_app_password("bob", "phone")
     for number in range(5):
         sign_in.check("bob", phone, f"192.0.2.{number}")
-    remembered = [sign_in.recall("bob", phone, f"192.0.2.{number}") is not None for number in range(5)]
+    remembered = [sign_in.recall(sign_in.key("bob", phone, f"192.0.2.{number}")) is not None for number in range(5)]
     assert remembered == [False, False, True, True, True]

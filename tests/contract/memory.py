@@ -113,6 +113,9 @@ class MemoryStorage:
             raise errors.NotFound
         return os.open(f"/proc/self/fd/{node.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
+    def open_known(self, path: Path, signature: Stat) -> int | None:
+        return self.open(path) if self.stat(path) == signature else None
+
     def free(self, path: Path = ()) -> int:
         return _SPACE
 

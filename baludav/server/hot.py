@@ -1,0 +1,213 @@
+"""The hot lane: answers in the selector thread, without WSGI, what most requests ask and what cannot block.
+
+WsgiDAV is the reference. What is not recognised at a glance, needs the disk or a hash, or fails in any way is left
+to it untouched, and what is answered here it would answer alike, byte for byte: header fields are made by the same
+functions, and a test sends each request to both.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from baludav import log
+from baludav.accounts.address import client_address
+from baludav.accounts.authorization import credentials
+from baludav.app import App
+from baludav.errors import Failure, status_line
+from baludav.server.parser import Request
+from baludav.server.responses import date_line
+from baludav.tree.index import Row
+from baludav.tree.namespaces import Place
+from baludav.tree.paths import parse
+from baludav.tree.preconditions import Conditions, State
+from baludav.tree.reading import Resource
+from baludav.tree.scan import Known
+from baludav.tree.tree import UserTree
+from providers.front import GUARDS
+from providers.methods import get, options
+from providers.request import Headers
+
+if TYPE_CHECKING:
+    from baludav.server.connection import Connection
+
+_LARGEST = 256 * 1024  # bytes of a file that is answered here
+_MOST_ENTRIES = 4_000
+_MOST_USERS = 200
+# Fields that make a GET or HEAD something that is not recognised at a glance.
+_UNUSUAL = frozenset(
+    {b"if", b"if-range", b"range", b"want-repr-digest", b"want-content-digest", b"expect", b"upgrade"}
+)  # fmt: skip
+_CONDITIONS = {
+    b"if-match": "HTTP_IF_MATCH",
+    b"if-none-match": "HTTP_IF_NONE_MATCH",
+    b"if-modified-since": "HTTP_IF_MODIFIED_SINCE",
+    b"if-unmodified-since": "HTTP_IF_UNMODIFIED_SINCE",
+}
+
+Pieces = tuple[bytes | bytearray, ...]
+
+
+class _Entry:
+    """What is known of one target of one user: where it lies, and the heads of answers about it.
+
+    Attributes:
+        row: that the heads were made of.
+    """
+
+    __slots__ = ("full", "place", "resource", "row", "unchanged")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.row: Row | None = None
+        self.resource: Resource | None = None
+        self.full = b""
+        self.unchanged = b""
+
+
+class _User:
+    """One user's tree, and what is known of the targets asked for."""
+
+    def __init__(self, tree: UserTree) -> None:
+        self.tree = tree
+        self.entries: dict[bytes, _Entry] = {}
+
+
+class HotLane:
+    """The hot lane of one worker."""
+
+    def __init__(self, app: App) -> None:
+        self._house = app.house
+        self._mounts = [share.rstrip("/").encode() for share in app.provider_map]
+        self._users: dict[int, _User] = {}
+        self._options = _head(200, options.handle_any().headers)
+        self._methods: dict[bytes, Callable[[_User, Request], tuple[int, Pieces] | None]] = {
+            b"GET": self._get,
+            b"HEAD": self._get,
+        }
+
+    @classmethod
+    def of(cls, app: object) -> "HotLane | None":
+        """The hot lane of an application; None if it shall have none."""
+        if isinstance(app, App) and app.house.config.settings.hot_lane:
+            return cls(app)
+        return None
+
+    def answer(self, connection: "Connection", request: Request) -> bool:
+        """Answer a complete request; False: leave it to the reference."""
+        make = self._methods.get(request.method)
+        if make is None or not request.keep_alive or request.version != "1.1" or request.length:
+            return False
+        begun = time.monotonic()
+        try:
+            user = self._user(connection, request)
+            answer = None if user is None else make(user, request)
+        except Failure:
+            return False
+        except Exception:
+            logging.getLogger(__name__).exception("the hot lane failed")
+            return False
+        if user is None or answer is None:
+            return False
+        status, pieces = answer
+        connection.reply(*pieces)
+        log.request(
+            connection.remote_addr, user.tree.principal.name, request.method.decode(), request.target.decode("latin-1"),
+            status, begun,
+        )  # fmt: skip
+        return True
+
+    def _user(self, connection: "Connection", request: Request) -> _User | None:
+        """Who asks, if that is remembered."""
+        field = request.fields.get(b"authorization")
+        if field is None:
+            return None
+        sign_in = self._house.sign_in
+        if connection.credentials[0] != field or self._house.config.settings.trusted_proxies:
+            found = credentials(field.decode("latin-1"))
+            if found is None:
+                return None
+            forwarded = request.fields.get(b"x-forwarded-for", b"").decode("latin-1")
+            environ = {"REMOTE_ADDR": connection.remote_addr, "HTTP_X_FORWARDED_FOR": forwarded}
+            address = client_address(environ, self._house.config.settings.trusted_proxies)
+            connection.credentials = field, sign_in.key(*found, address)
+        principal = sign_in.recall(connection.credentials[1])
+        if principal is None:
+            return None
+        user = self._users.get(id(principal))
+        if user is None or user.tree.principal is not principal:
+            if len(self._users) >= _MOST_USERS:
+                self._users.clear()
+            user = self._users[id(principal)] = _User(self._house.tree.of(principal))
+        return user
+
+    def _entry(self, user: _User, target: bytes) -> _Entry | None:
+        """What is known of a target; None if it has to be looked for in another way."""
+        entry = user.entries.get(target)
+        if entry is not None:
+            return entry
+        mount = next((mount for mount in self._mounts if target.startswith(mount + b"/")), None)
+        if mount is None or b"?" in target:
+            return None
+        path, names_collection = parse(target[len(mount) :].decode("latin-1"))
+        if names_collection or not all(map(str.isascii, path)):
+            return None  # of other names the disk may have another spelling
+        if len(user.entries) >= _MOST_ENTRIES:
+            user.entries.clear()
+        entry = user.entries[target] = _Entry(user.tree.namespace.place(path))
+        return entry
+
+    def _get(self, user: _User, request: Request) -> tuple[int, Pieces] | None:
+        """GET or HEAD of a small file."""
+        fields = request.fields
+        entry = self._entry(user, request.target)
+        if entry is None or not _UNUSUAL.isdisjoint(fields):
+            return None
+        place = entry.place
+        if place.root is None:
+            return None
+        row = self._house.tree.scan.remembered(place.root, place.names)
+        if row is None or row.size > _LARGEST:
+            return None
+        fd = place.root.storage.open_known(place.names, row.signature)
+        if fd is None:
+            return None
+        try:
+            if row is not entry.row:
+                self._know(entry, user, row)
+            conditions = {name: fields[key].decode("latin-1") for key, name in _CONDITIONS.items() if key in fields}
+            if conditions and not Conditions.parse(conditions).check_read(_state(entry)):
+                return 304, (entry.unchanged, date_line(), b"\r\n")
+            if request.method == b"HEAD" or not row.size:
+                return 200, (entry.full, date_line(), b"\r\n")
+            body = bytearray(row.size)
+            if os.preadv(fd, [body], 0, os.RWF_NOWAIT) != row.size:
+                return None  # not all of it is in memory
+            if os.fstat(fd).st_ctime_ns != row.ctime_ns:
+                return None  # somebody wrote to it just now
+            return 200, (entry.full, date_line(), b"\r\n", body)
+        except OSError:  # EAGAIN, or a file system that cannot tell
+            return None
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def _know(entry: _Entry, user: _User, row: Row) -> None:
+        resource = user.tree.resource_of(entry.place, Known(row, row.signature))
+        headers = get.headers_of(resource)
+        entry.unchanged = _head(304, headers)
+        entry.full = _head(200, [*headers, *get.headers_of_all(resource)])
+        entry.row, entry.resource = row, resource
+
+
+def _state(entry: _Entry) -> State:
+    resource = entry.resource
+    assert resource is not None
+    return State(True, resource.etag, resource.modified)
+
+
+def _head(status: int, headers: Headers) -> bytes:
+    """Status line and fields, as the reference sends them, up to those that every answer has."""
+    lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in (*headers, *GUARDS))]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n"
