@@ -32,7 +32,6 @@ class House:
 
     def close(self) -> None:
         """Close whatever was opened."""
-        self.sign_in.close()
         self.tree.close()
         self.database.close()
 

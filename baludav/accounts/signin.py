@@ -19,7 +19,7 @@ from baludav.accounts import passwords, throttle
 from baludav.accounts.accounts import Accounts, Credential, Principal
 from baludav.accounts.devices import Devices
 from baludav.accounts.throttle import Throttle
-from baludav.db.glance import Glance
+from baludav.db.statements import Statement
 from baludav.db.tables import users
 from baludav.errors import Failure, NotSignedIn, TooManyRequests
 
@@ -29,7 +29,7 @@ REMEMBER = 60.0  # seconds
 _MOST = 4096  # credentials remembered at a time
 _TURNS = 32
 
-_state = select(users.c.revision, users.c.is_disabled).where(users.c.id == bindparam("id"))
+_state = Statement(select(users.c.revision, users.c.is_disabled).where(users.c.id == bindparam("id")))
 
 
 class _Remembered:
@@ -55,9 +55,8 @@ class SignIn:
         self._accounts = accounts
         self._devices = Devices(accounts.database, clock=clock)
         self._clock = clock
-        self._glance = Glance(accounts.database.engine)
-        self._state = self._glance.prepare(_state)
-        self._throttle = Throttle(accounts.database, self._glance, clock)
+        self._glance = accounts.database.glance
+        self._throttle = Throttle(accounts.database, clock)
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, _Remembered] = {}
         self._lock = threading.Lock()
@@ -85,10 +84,6 @@ class SignIn:
             principal = self.recall(digest)
             return principal if principal is not None else self._compare(digest, name, password, address)
 
-    def close(self) -> None:
-        """Close the connection to the database."""
-        self._glance.close()
-
     def key(self, name: str | None, password: str, address: str) -> bytes:
         """What `recall` finds a credential by; it does not give the password away."""
         # The address belongs to it: what one address may skip, another must not.
@@ -110,7 +105,7 @@ class SignIn:
         version = self._glance.version()
         if version is not None and version == found.version:
             return found.principal
-        state = self._glance.rows(self._state, {"id": found.principal.id})
+        state = self._glance.rows(_state, {"id": found.principal.id})
         if not state or state[0][0] != found.principal.revision or state[0][1]:
             self._forget(digest)
             return None

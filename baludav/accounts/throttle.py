@@ -20,7 +20,7 @@ from sqlalchemy.dialects.sqlite import insert
 from baludav.accounts.address import counted
 from baludav.accounts.names import folded
 from baludav.db.engine import Database
-from baludav.db.glance import Glance
+from baludav.db.statements import Statement
 from baludav.db.tables import sign_in_failures as table
 
 WINDOW = 600.0  # seconds a failure counts
@@ -47,8 +47,10 @@ def keys(name: str, address: str) -> Keys:
     return Keys(f"address {place}", f"account {account}", f"account {account} at {place}")
 
 
-_counts = select(table.c.key, table.c.failures, table.c.last_at).where(
-    or_(*(table.c.key == bindparam(name) for name in Keys._fields))
+_counts = Statement(
+    select(table.c.key, table.c.failures, table.c.last_at).where(
+        or_(*(table.c.key == bindparam(name) for name in Keys._fields))
+    )
 )
 _new = insert(table).values(key=bindparam("k"), failures=1, last_at=bindparam("now"))
 # The upsert is spelled alike in SQLite and PostgreSQL.
@@ -70,16 +72,14 @@ class Throttle:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, database: Database, glance: Glance, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
-        self._glance = glance
-        self._counts = glance.prepare(_counts)
         self._clock = clock
         self._pruned_at = 0.0
 
     def wait(self, keys: Keys) -> int:
         """Seconds until this sign-in may be tried; 0 if it may be tried now."""
-        rows = self._glance.rows(self._counts, keys._asdict())
+        rows = self._database.glance.rows(_counts, keys._asdict())
         if not rows:
             return 0
         now = self._clock()

@@ -28,6 +28,9 @@ class Database:
 
     Open it after `fork`, never before: SQLite connections do not survive it.
 
+    Attributes:
+        glance: for a row or two that every request asks for.
+
     Args:
         file: the SQLite file; its folder exists.
         durability: `safe` syncs each commit to the disk, `fast` leaves that to the operating system (a commit
@@ -38,6 +41,7 @@ class Database:
         self.file = file
         self.engine = _engine(file, synchronous="FULL" if durability == "safe" else "NORMAL")
         self._readers: list[Connection] = []
+        self.glance = Glance(self.engine)
         self._bell = Bell(file.with_name(f"{file.name}-bell"))
         self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"), self._bell)
 
@@ -89,6 +93,7 @@ class Database:
         """Close every connection."""
         self._writer.close()
         self._bell.close()
+        self.glance.close()
         while self._readers:
             self._readers.pop().close()
         self.engine.dispose()

@@ -251,6 +251,8 @@ class Connection:
                 response.send()
             finally:
                 response.close()
+            if request.draft is not None and self.server.hot is not None:
+                self.server.hot.keep(request, response)
         except _GONE:
             raise
         except BrokenAnswer as error:

@@ -15,9 +15,10 @@ from baludav import log
 from baludav.accounts.address import client_address
 from baludav.accounts.authorization import credentials
 from baludav.app import App
-from baludav.errors import Failure, status_line
+from baludav.errors import Failure
+from baludav.server.answers import Answers
 from baludav.server.parser import Request
-from baludav.server.responses import date_line
+from baludav.server.responses import Response, date_line, head
 from baludav.tree.index import Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import parse
@@ -26,8 +27,7 @@ from baludav.tree.reading import Resource
 from baludav.tree.scan import Known
 from baludav.tree.tree import UserTree
 from providers.front import GUARDS
-from providers.methods import get, options
-from providers.request import Headers
+from providers.methods import get
 
 if TYPE_CHECKING:
     from baludav.server.connection import Connection
@@ -56,10 +56,11 @@ class _Entry:
         row: that the heads were made of.
     """
 
-    __slots__ = ("full", "place", "resource", "row", "unchanged")
+    __slots__ = ("full", "names_collection", "place", "resource", "row", "unchanged")
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, names_collection: bool) -> None:
         self.place = place
+        self.names_collection = names_collection
         self.row: Row | None = None
         self.resource: Resource | None = None
         self.full = b""
@@ -81,11 +82,12 @@ class HotLane:
         self._house = app.house
         self._mounts = [share.rstrip("/").encode() for share in app.provider_map]
         self._users: dict[int, _User] = {}
-        self._options = _head(200, options.handle_any().headers)
         self._methods: dict[bytes, Callable[[_User, Request], tuple[int, Pieces] | None]] = {
             b"GET": self._get,
             b"HEAD": self._get,
+            b"PROPFIND": self._propfind,
         }
+        self._answers = Answers(app.house.tree)
 
     @classmethod
     def of(cls, app: object) -> "HotLane | None":
@@ -97,7 +99,7 @@ class HotLane:
     def answer(self, connection: "Connection", request: Request) -> bool:
         """Answer a complete request; False: leave it to the reference."""
         make = self._methods.get(request.method)
-        if make is None or not request.keep_alive or request.version != "1.1" or request.length:
+        if make is None or not request.keep_alive or request.version != "1.1" or not request.is_complete:
             return False
         begun = time.monotonic()
         try:
@@ -117,6 +119,10 @@ class HotLane:
             status, begun,
         )  # fmt: skip
         return True
+
+    def keep(self, request: Request, response: Response) -> None:
+        """Use an answer of the reference again."""
+        self._answers.keep(request, response)
 
     def _user(self, connection: "Connection", request: Request) -> _User | None:
         """Who asks, if that is remembered."""
@@ -151,18 +157,18 @@ class HotLane:
         if mount is None or b"?" in target:
             return None
         path, names_collection = parse(target[len(mount) :].decode("latin-1"))
-        if names_collection or not all(map(str.isascii, path)):
+        if not all(map(str.isascii, path)):
             return None  # of other names the disk may have another spelling
         if len(user.entries) >= _MOST_ENTRIES:
             user.entries.clear()
-        entry = user.entries[target] = _Entry(user.tree.namespace.place(path))
+        entry = user.entries[target] = _Entry(user.tree.namespace.place(path), names_collection)
         return entry
 
     def _get(self, user: _User, request: Request) -> tuple[int, Pieces] | None:
         """GET or HEAD of a small file."""
         fields = request.fields
         entry = self._entry(user, request.target)
-        if entry is None or not _UNUSUAL.isdisjoint(fields):
+        if entry is None or entry.names_collection or request.length != 0 or not _UNUSUAL.isdisjoint(fields):
             return None
         place = entry.place
         if place.root is None:
@@ -192,12 +198,18 @@ class HotLane:
         finally:
             os.close(fd)
 
+    def _propfind(self, user: _User, request: Request) -> tuple[int, Pieces] | None:
+        """PROPFIND that was asked before."""
+        entry = self._entry(user, request.target)
+        found = None if entry is None else self._answers.find(user.tree, entry.place, request)
+        return None if found is None else (207, (found[0], date_line(), b"\r\n", found[1]))
+
     @staticmethod
     def _know(entry: _Entry, user: _User, row: Row) -> None:
         resource = user.tree.resource_of(entry.place, Known(row, row.signature))
         headers = get.headers_of(resource)
-        entry.unchanged = _head(304, headers)
-        entry.full = _head(200, [*headers, *get.headers_of_all(resource)])
+        entry.unchanged = head(304, [*headers, *GUARDS])
+        entry.full = head(200, [*headers, *get.headers_of_all(resource), *GUARDS])
         entry.row, entry.resource = row, resource
 
 
@@ -205,9 +217,3 @@ def _state(entry: _Entry) -> State:
     resource = entry.resource
     assert resource is not None
     return State(True, resource.etag, resource.modified)
-
-
-def _head(status: int, headers: Headers) -> bytes:
-    """Status line and fields, as the reference sends them, up to those that every answer has."""
-    lines = [f"HTTP/1.1 {status_line(status)}", *(f"{name}: {value}" for name, value in (*headers, *GUARDS))]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n"

@@ -6,8 +6,12 @@ closed: two programs that read the same bytes differently are how requests are s
 
 import re
 from collections import deque
+from typing import TYPE_CHECKING
 
 import httptools
+
+if TYPE_CHECKING:
+    from baludav.server.answers import Draft
 
 MAX_TARGET = 16 * 1024  # bytes
 MAX_HEAD = 64 * 1024
@@ -40,10 +44,11 @@ class Request:
         length: announced bytes of the body; None for chunks, 0 for no body.
         chunks: pieces of the body that were received and not read yet.
         is_complete: the whole body was received.
+        draft: what the answer can be kept with.
     """
 
-    __slots__ = ("chunks", "expects_continue", "fields", "is_complete", "keep_alive", "length", "method", "received",
-                 "target", "version")  # fmt: skip
+    __slots__ = ("chunks", "draft", "expects_continue", "fields", "is_complete", "keep_alive", "length", "method",
+                 "received", "target", "version")  # fmt: skip
 
     def __init__(
         self, method: bytes, target: bytes, version: str, fields: dict[bytes, bytes], keep_alive: bool
@@ -55,6 +60,7 @@ class Request:
         self.keep_alive = keep_alive
         self.chunks: deque[bytes] = deque()
         self.received = 0
+        self.draft: tuple[int, int | None, Draft] | None = None
         self.is_complete = False
         self.expects_continue = fields.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
         coding = fields.get(b"transfer-encoding")

@@ -37,8 +37,8 @@ class Response:
         self._request = request
         self.received = received
         self.body: Iterable[bytes] = ()
-        self._status = 0
-        self._headers: Headers = []
+        self.status = 0
+        self.headers: Headers = []
         self._left: int | None = None
         self._is_chunked = False
         self.is_begun = False
@@ -46,12 +46,12 @@ class Response:
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
         """PEP 3333's start_response."""
-        if self._status and exc_info is None:
+        if self.status and exc_info is None:
             raise BrokenAnswer("start_response was called twice")
         if exc_info is not None and self.is_begun:
             raise exc_info[1].with_traceback(exc_info[2])
-        self._status = int(status[:3])
-        self._headers = headers
+        self.status = int(status[:3])
+        self.headers = headers
         return self._write
 
     def send(self) -> None:
@@ -63,6 +63,8 @@ class Response:
         length = self._known_length(body)
         if self.has_body and length is None and isinstance(body, list | tuple):
             length = sum(map(len, body))
+        if isinstance(body, list | tuple):
+            body = [b"".join(body)]  # in one system call
         for piece in body:
             if piece:
                 self._write(piece, length)
@@ -116,31 +118,31 @@ class Response:
     @property
     def has_body(self) -> bool:
         """False where HTTP forbids one, whatever the application gives (RFC 9110 §6.4.1)."""
-        return self._request.method != b"HEAD" and self._status not in (204, 304)
+        return self._request.method != b"HEAD" and self.status not in (204, 304)
 
     def _known_length(self, body: object) -> int | None:
-        for name, value in self._headers:
+        for name, value in self.headers:
             if name.lower() == "content-length":
                 return int(value)
         return None
 
     def _head(self, length: int | None) -> bytes:
-        if not self._status:
+        if not self.status:
             raise BrokenAnswer("start_response was not called")
         self.is_begun = True
-        lines = [f"HTTP/1.1 {self._status} {REASONS.get(self._status, 'Status')}"]
+        lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Status')}"]
         names = set()
-        for name, value in self._headers:
+        for name, value in self.headers:
             if _NOT_IN_FIELD.search(value) or _NOT_IN_FIELD.search(name):
                 self.is_begun = False
                 raise BrokenAnswer(f"a control character in the field {name!r}")
             lower = name.lower()
-            if lower in ("connection", "transfer-encoding") or (lower == "content-length" and self._status == 204):
+            if lower in ("connection", "transfer-encoding") or (lower == "content-length" and self.status == 204):
                 self.keep_alive = self.keep_alive and value.lower() != "close"
                 continue
             names.add(lower)
             lines.append(f"{name}: {value}")
-        if self._status not in (204, 304) and "content-length" not in names:
+        if self.status not in (204, 304) and "content-length" not in names:
             self._add_framing(lines, length)
         self._left = length if self.has_body else None
         self.keep_alive = self.keep_alive and self.received.is_drainable
@@ -160,6 +162,12 @@ class Response:
             lines.append("Transfer-Encoding: chunked")
         else:
             self.keep_alive = False
+
+
+def head(status: int, headers: Headers) -> bytes:
+    """Status line and fields of an answer with a known length, up to those that every answer has."""
+    lines = [f"HTTP/1.1 {status} {REASONS[status]}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n"
 
 
 def date_line() -> bytes:

@@ -12,6 +12,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import properties, resources, storage_roots
+from baludav.tree import facts
 from baludav.tree.paths import Path
 from baludav.tree.storage import Stat
 
@@ -208,6 +209,7 @@ def add(
 
 def set_created(connection: Connection, resource_id: int, created_ns: int) -> None:
     """Set DAV:creationdate of one resource."""
+    facts.changed(connection)
     _set_created.change(connection, {"which": resource_id, "created_ns": created_ns})
 
 

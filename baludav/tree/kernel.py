@@ -1,4 +1,4 @@
-"""The few Linux system calls that Python does not offer: confined opening, birth times, reflinks.
+"""The few Linux system calls that Python does not offer: confined opening, birth times, reflinks, inotify.
 
 Everything else in `baludav.tree` uses `os`. Constants are those of the kernel's uapi headers.
 """
@@ -7,6 +7,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import struct
+from collections.abc import Iterator
 
 _OPENAT2 = 437  # the same number on every architecture (Linux 5.6)
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -15,6 +17,35 @@ _RESOLVE_BENEATH = 0x08
 _FICLONE = 0x40049409
 _AT_EMPTY_PATH = 0x1000
 _STATX_BTIME = 0x800
+
+# inotify(7)
+IN_MODIFY = 0x00000002
+IN_ATTRIB = 0x00000004
+IN_CLOSE_WRITE = 0x00000008
+IN_MOVED_FROM = 0x00000040
+IN_MOVED_TO = 0x00000080
+IN_CREATE = 0x00000100
+IN_DELETE = 0x00000200
+IN_UNMOUNT = 0x00002000
+IN_Q_OVERFLOW = 0x00004000
+IN_IGNORED = 0x00008000
+IN_ISDIR = 0x40000000
+_IN_ONLYDIR = 0x01000000
+_IN_EXCL_UNLINK = 0x04000000
+_WATCHED = (
+    IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
+    | _IN_ONLYDIR | _IN_EXCL_UNLINK
+)  # fmt: skip
+_EVENT = struct.Struct("iIII")
+_STATFS_SIZE = 256  # more than any architecture's
+
+# statfs(2): file systems that other machines, or programs behind the kernel's back, change without an event here.
+_ELSEWHERE = {
+    0x6969: "nfs", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x517B: "smb", 0x564C: "ncp", 0x65735546: "fuse",
+    0x01021997: "9p", 0x00C36400: "ceph", 0x5346414F: "afs", 0x6B414653: "kafs", 0x73757245: "coda",
+    0x01161970: "gfs2", 0x7461636F: "ocfs2", 0x0BD00BD0: "lustre", 0x47504653: "gpfs", 0x19830326: "beegfs",
+    0x20030528: "orangefs", 0xAAD7AAEA: "panfs", 0x786F4256: "vboxsf", 0xBACBACBC: "vmhgfs", 0x7C7C6673: "prl_fs",
+}  # fmt: skip
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -97,9 +128,54 @@ def born_ns(fd: int) -> int:
 
 def sync_file_system(fd: int) -> None:
     """syncfs(2): bring all of a file system to the disk."""
-    if _libc.syncfs(fd) != 0:
+    _checked(_libc.syncfs(fd))
+
+
+def tells_changes(fd: int) -> bool:
+    """True if every change on the file system of an open folder is made through this kernel, which can tell it."""
+    found = ctypes.create_string_buffer(_STATFS_SIZE)
+    _checked(_libc.fstatfs(fd, found))
+    return ctypes.c_long.from_buffer(found).value & 0xFFFFFFFF not in _ELSEWHERE
+
+
+def notifier() -> int:
+    """A new inotify descriptor, which does not block.
+
+    Raises:
+        OSError: EMFILE when the user has too many of them.
+    """
+    return _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def watch(notifier: int, folder: int) -> int:
+    """Watch an open folder (O_PATH will do); the number of the watch, which is the same for the same inode.
+
+    Raises:
+        OSError: ENOSPC when the user has too many watches.
+    """
+    return _checked(_libc.inotify_add_watch(notifier, b"/proc/self/fd/%d" % folder, _WATCHED))
+
+
+def unwatch(notifier: int, watch: int) -> None:
+    """End a watch; harmless if it has ended."""
+    _libc.inotify_rm_watch(notifier, watch)
+
+
+def events(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Watch, mask and name of each event that was read from an inotify descriptor."""
+    offset = 0
+    while offset < len(data):
+        watch, mask, _, length = _EVENT.unpack_from(data, offset)
+        offset += _EVENT.size
+        yield watch, mask, data[offset : offset + length].rstrip(b"\0")
+        offset += length
+
+
+def _checked(result: int) -> int:
+    if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+    return result
 
 
 def copy_bytes(source: int, target: int, size: int) -> None:

@@ -25,7 +25,7 @@ from baludav.tree.marker import KEPT, TEMPORARY
 from baludav.tree.oserrors import translated
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
-from baludav.tree.storage import CrossDevice, Kept, Staged, Stat, Storage
+from baludav.tree.storage import CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
 from baludav.tree.top import Top
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class LocalStorage:
         self.sync = sync
         self._top = Top(folder, mark)
         self._granularity: dict[int, int] = {}
+        self._tells_changes: dict[int, bool] = {}  # by device
 
     # What is there
 
@@ -145,6 +146,28 @@ class LocalStorage:
                     if found is not None:
                         members.append((entry.name, found))
             return members
+
+    def watch(self, notifier: int, path: Path) -> int | None:
+        """Watch a folder by inotify; None where changes are made that the kernel does not see.
+
+        Raises:
+            NotFound: no folder there.
+            OutOfWatches: there are too many watches.
+        """
+        with self._top.opened(path, os.O_PATH | os.O_DIRECTORY) as fd, translated():
+            if fd is None:
+                raise errors.NotFound()
+            device = os.fstat(fd).st_dev
+            if device not in self._tells_changes:
+                self._tells_changes[device] = kernel.tells_changes(fd)
+            if not self._tells_changes[device]:
+                return None
+            try:
+                return kernel.watch(notifier, fd)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise OutOfWatches from error
+                raise
 
     def open(self, path: Path) -> int:
         """A descriptor for reading a regular file; the caller closes it.

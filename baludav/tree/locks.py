@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from baludav.db.statements import Statement
 from baludav.db.tables import locks
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
-from baludav.tree import index
+from baludav.tree import facts, index
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
 
@@ -111,6 +111,7 @@ class Locks:
             Forbidden: the user holds too many locks.
         """
         now = self._clock()
+        facts.changed(connection)
         connection.execute(delete(locks).where(locks.c.expires_at <= now))
         target = chain[-1]
         for lock in self._live(connection, chain):
@@ -137,6 +138,7 @@ class Locks:
         """
         for lock in self.covering(connection, chain):
             if lock.token in tokens and lock.user_id == user_id:
+                facts.changed(connection)
                 lock = lock._replace(timeout=timeout, expires_at=self._clock() + timeout)
                 connection.execute(
                     update(locks)
@@ -158,6 +160,7 @@ class Locks:
             if lock.token == token:
                 if lock.user_id != user_id:
                     raise Forbidden("This lock belongs to another user")
+                facts.changed(connection)
                 connection.execute(delete(locks).where(locks.c.token == token))
                 return True
         if found:

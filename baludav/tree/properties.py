@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 from baludav.db.statements import Statement
 from baludav.db.tables import properties
 from baludav.errors import InsufficientStorage
+from baludav.tree import facts
 
 MAX_VALUE = 64 * 1024  # bytes of one serialised property
 MAX_PER_RESOURCE = 200
@@ -52,6 +53,8 @@ def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes 
     Raises:
         InsufficientStorage: a value, or their number, is beyond what is kept (RFC 4918 §9.2.1).
     """
+    if changes:
+        facts.changed(connection)
     for name, value in changes.items():
         _remove.change(connection, {"of": resource_id, "which": name})
         if value is None:

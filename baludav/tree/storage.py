@@ -41,6 +41,10 @@ class CrossDevice(Exception):
     """A rename cannot reach from one file system to another."""
 
 
+class OutOfWatches(Exception):
+    """The system lets this user watch no more folders."""
+
+
 class Staged(Protocol):
     """New bytes that nobody can see yet, where they can be put in place by one step."""
 
@@ -102,6 +106,16 @@ class Storage(Protocol):
 
     def scan(self, path: Path) -> list[tuple[str, Stat]]:
         """Every member of a folder that can be shown, in no order; empty when there is no such folder."""
+
+    def watch(self, notifier: int, path: Path) -> int | None:
+        """Let an inotify descriptor tell what happens in a folder.
+
+        Returns:
+            the number of the watch; None where not every change can be told.
+        Raises:
+            NotFound: no folder there.
+            OutOfWatches: there are too many watches.
+        """
 
     def open(self, path: Path) -> int:
         """A descriptor for reading a file, which the caller closes; NotFound for anything else."""

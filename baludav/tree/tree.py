@@ -19,6 +19,7 @@ from baludav.tree.recovery import recover
 from baludav.tree.restoring import Restoring
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.scan import Scan, refresh
+from baludav.tree.watches import Watches
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Tree:
         self.roots = StorageRoots(config, database)
         self.scan = Scan(database, self.guards)
         self.locks = Locks()
+        self.watches = Watches()
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)
@@ -105,5 +107,6 @@ class Tree:
             os.close(fd)
 
     def close(self) -> None:
+        self.watches.close()
         self.guards.close()
         self.roots.close()

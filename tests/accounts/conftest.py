@@ -54,4 +54,3 @@ def elsewhere(database: Database, clock: Clock) -> Iterator[Accounts]:
 def sign_in(accounts: Accounts, clock: Clock) -> Iterator[SignIn]:
     sign_in = SignIn(accounts, clock=clock)
     yield sign_in
-    sign_in.close()

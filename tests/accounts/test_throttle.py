@@ -118,7 +118,6 @@ def test_workers_share_the_counts(elsewhere: Accounts, sign_in: SignIn, clock) -
     fail(other, times=2)
     wait(sign_in)
     wait(other)
-    other.close()
 
 
 def test_failures_are_forgotten(accounts: Accounts, sign_in: SignIn, clock) -> None:

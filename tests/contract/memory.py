@@ -107,6 +107,11 @@ class MemoryStorage:
         members = {} if node is None else node.members or {}
         return [(name, member.stat()) for name, member in members.items() if is_visible(name)]
 
+    def watch(self, notifier: int, path: Path) -> int | None:
+        if self._find(path) is None:
+            raise errors.NotFound()
+        return None
+
     def open(self, path: Path) -> int:
         node = self._find(path)
         if node is None or node.members is not None:
