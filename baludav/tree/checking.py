@@ -8,10 +8,11 @@ from sqlalchemy import Connection, delete, update
 from baludav.db.tables import meta, resources
 from baludav.errors import Failure
 from baludav.tree import index
+from baludav.tree.hashing import hash_file
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
+from baludav.tree.refreshing import refresh
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import hash_file, refresh
 from baludav.tree.storage import Stat
 
 if TYPE_CHECKING:
@@ -73,18 +74,8 @@ def rebuild(tree: "Tree", progress: Progress) -> int:
         for count in refresh(tree, root):
             done += count
             progress(min(done, total), total)
-        top = root.storage.stat(())
-        if top is not None:
-            born = root.storage.born_ns(())
-            tree.database.commit(lambda c, r=root, t=top, b=born: _see_top(c, r, t, b))  # type: ignore[misc]
     tree.database.commit(lambda connection: connection.execute(delete(meta).where(meta.c.key == "rebuilding")))
     return done
-
-
-def _see_top(connection: Connection, root: StorageRoot, stat: Stat, born_ns: int) -> None:
-    row = index.top(connection, root.id)
-    if row is not None:
-        index.see(connection, row, stat, sha256=None, born_ns=born_ns, is_settled=False)
 
 
 def _walk(root: StorageRoot) -> Iterable[tuple[Path, Stat]]:
@@ -122,11 +113,11 @@ def _compare(root: StorageRoot, path: Path, stat: Stat, row: Row | None) -> Iter
             yield "not hashed yet"
             return
         try:
-            seen, sha256, _ = hash_file(root, path, float("inf"))
+            hashed = hash_file(root, path)
         except Failure as error:
             yield f"cannot be read: {error}"
             return
-        if sha256 is not None and sha256 != row.sha256:
+        if hashed.sha256 is not None and hashed.sha256 != row.sha256:
             yield "the bytes are not those of the index"
-        elif seen != row.signature:
+        elif hashed.stat != row.signature:
             yield "touched since it was hashed"

@@ -15,13 +15,13 @@ from sqlalchemy import Connection
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
 from baludav.tree import history, index, journal
 from baludav.tree.guarding import Target
-from baludav.tree.index import Row
+from baludav.tree.hashing import hash_descriptor
+from baludav.tree.index import Known, Row
 from baludav.tree.journal import Cause
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import Known, hash_descriptor
 from baludav.tree.steps import reached
 from baludav.tree.storage import Aside, CrossDevice, Staged, Stat
 from baludav.tree.writing import Writing, Written

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, TooLarge
 from baludav.tree import history, index, journal
-from baludav.tree.index import Row
+from baludav.tree.index import Known, Row
 from baludav.tree.journal import Cause
 from baludav.tree.locks import Claim
 from baludav.tree.namespaces import Place
@@ -17,7 +17,6 @@ from baludav.tree.paths import Path
 from baludav.tree.preconditions import ABSENT, State
 from baludav.tree.reading import Reading, Terms
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import Known
 
 _ATTEMPTS = 10  # at finding a resource as the index says it is, while something outside keeps changing it
 

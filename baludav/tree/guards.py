@@ -37,9 +37,9 @@ class Guards:
         Guards are not reentrant: whoever holds one must not ask for another.
         """
         kinds: dict[int, int] = {}
-        for root, path in targets:
-            for depth in range(len(path)):
-                kinds.setdefault(_offset(root, path[:depth]), fcntl.F_RDLCK)
+        for root, folder in {(root, path[:-1]) for root, path in targets if path}:
+            for depth in range(len(folder) + 1):
+                kinds.setdefault(_offset(root, folder[:depth]), fcntl.F_RDLCK)
         for root, path in targets:
             kinds[_offset(root, path)] = fcntl.F_WRLCK
         try:

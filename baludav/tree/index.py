@@ -4,7 +4,7 @@ Functions here take a connection and touch nothing else, so that callers decide 
 is right while its signature equals the file's; `baludav.tree.scan` mends those that are not.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
@@ -41,6 +41,25 @@ class Row(NamedTuple):
         return Stat(self.is_collection, self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns)
 
 
+class Known(NamedTuple):
+    """One resource: what the index says, and what the disk says now."""
+
+    row: Row
+    stat: Stat
+
+    @property
+    def agrees(self) -> bool:
+        """True if the row was made of what is on the disk now."""
+        if self.stat.is_collection:
+            return self.row.is_collection and (self.row.device, self.row.inode) == (self.stat.device, self.stat.inode)
+        return self.row.signature == self.stat
+
+    @property
+    def is_right(self) -> bool:
+        """True if the row may be used without looking at the bytes again."""
+        return self.agrees and (self.stat.is_collection or (self.row.is_settled and self.row.sha256 is not None))
+
+
 _columns = [resources.c[name] for name in Row._fields]
 # What lies in the trash has no parent either, but keeps its name.
 _top = Statement(
@@ -52,7 +71,13 @@ _member = Statement(
     select(*_columns).where(resources.c.parent_id == bindparam("parent"), resources.c.name == bindparam("name"))
 )
 _members = Statement(select(*_columns).where(resources.c.parent_id == bindparam("parent")))
+_named = select(*_columns).where(
+    resources.c.parent_id == bindparam("parent"), resources.c.name.in_(bindparam("names", expanding=True))
+)
 _by_id = Statement(select(*_columns).where(resources.c.id == bindparam("id")))
+_by_inodes = select(*_columns).where(
+    resources.c.device == bindparam("device"), resources.c.inode.in_(bindparam("inodes", expanding=True))
+)
 
 
 def below(start: ColumnElement[int], name: str) -> "ColumnElement[bool]":
@@ -84,9 +109,15 @@ _see = Statement(
     .where(resources.c.id == bindparam("which"))
     .values({name: bindparam(name) for name in (*Stat._fields, "sha256", "born_ns", "is_settled")})
 )
+_renumber = Statement(
+    update(resources)
+    .where(resources.c.root_id == bindparam("root"), resources.c.device == bindparam("old"))
+    .values(device=bindparam("new"))
+)
 _set_created = Statement(
     update(resources).where(resources.c.id == bindparam("which")).values(created_ns=bindparam("created_ns"))
 )
+_last_id = Statement(select(func.max(resources.c.id)))
 _insert = Statement(insert(resources), Row._fields[1:])
 _use = Statement(
     update(storage_roots)
@@ -155,6 +186,19 @@ def members(connection: Connection, parent_id: int) -> dict[str, Row]:
     return {found[3]: _row(found) for found in _members.rows(connection, {"parent": parent_id})}
 
 
+def named(connection: Connection, parent_id: int, names: Collection[str]) -> dict[str, Row]:
+    """Rows of some of a collection's members, by name."""
+    rows = connection.execute(_named, {"parent": parent_id, "names": list(names)})
+    return {row[3]: Row._make(row) for row in rows}
+
+
+def by_inodes(connection: Connection, root_id: int, device: int, inodes: Collection[int]) -> list[Row]:
+    """Rows of a storage root, wherever in it, that were made of one of some inodes."""
+    rows = connection.execute(_by_inodes, {"device": device, "inodes": list(inodes)})
+    # Were it part of the query, SQLite would rather go through all rows of the storage root.
+    return [row for row in map(Row._make, rows) if row.root_id == root_id]
+
+
 def newest(connection: Connection, root_ids: Collection[int]) -> int:
     """Number of the last change in some storage roots."""
     return max((_newest.scalar(connection, {"root": root_id}) or 0 for root_id in root_ids), default=0)
@@ -188,7 +232,26 @@ def add(
     created_ns: int = 0,
 ) -> Row:
     """Insert a row; the time of creation defaults to what the file system knows."""
-    values = {
+    values = new_values(
+        root_id=root_id, parent_id=parent_id, name=name, stat=stat, sha256=sha256, born_ns=born_ns,
+        is_settled=is_settled, created_ns=created_ns,
+    )  # fmt: skip
+    return Row(id=_insert.insert(connection, values), **values)  # type: ignore[arg-type]  # values hold the columns of Row
+
+
+def new_values(
+    *,
+    root_id: int,
+    parent_id: int | None,
+    name: str,
+    stat: Stat,
+    sha256: str | None = None,
+    born_ns: int = 0,
+    is_settled: bool = False,
+    created_ns: int = 0,
+) -> dict[str, object]:
+    """The columns of a row to be inserted."""
+    return {
         "root_id": root_id,
         "parent_id": parent_id,
         "name": name,
@@ -204,7 +267,13 @@ def add(
         "created_ns": created_ns or min(born_ns or stat.mtime_ns, stat.mtime_ns),
         "changed": 0,
     }
-    return Row(id=_insert.insert(connection, values), **values)  # type: ignore[arg-type]  # values hold the columns of Row
+
+
+def add_all(connection: Connection, rows: Sequence[Mapping[str, object]]) -> int:
+    """Insert many rows of `new_values` at once; all their ids are above the one returned."""
+    before = int(_last_id.scalar(connection) or 0)
+    connection.execute(insert(resources), rows)
+    return before
 
 
 def set_created(connection: Connection, resource_id: int, created_ns: int) -> None:
@@ -230,6 +299,11 @@ def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, bor
             "is_settled": is_settled,
         },
     )
+
+
+def renumber(connection: Connection, root_id: int, old: int, new: int) -> None:
+    """Replace a device number in the rows of a storage root."""
+    _renumber.change(connection, {"root": root_id, "old": old, "new": new})
 
 
 def remove(connection: Connection, resource_id: int) -> None:

@@ -74,6 +74,20 @@ def _insert_below() -> Insert:
 
 
 _all_below = Statement(_insert_below())
+_all_added = Statement(
+    insert(journal).from_select(
+        ("root_id", "resource_id", "path", "action", "is_collection", "size", "sha256", "at_ns"),
+        select(
+            resources.c.root_id, resources.c.id,
+            bindparam("folder", type_=journal.c.path.type) + resources.c.name,
+            literal("created"), resources.c.is_collection, resources.c.size, resources.c.sha256,
+            bindparam("at_ns", type_=journal.c.at_ns.type),
+        ).where(resources.c.id > bindparam("after")).order_by(resources.c.id),
+    )
+)  # fmt: skip
+_set_changed = Statement(
+    update(resources).where(resources.c.id > bindparam("after")).values(changed=bindparam("number"))
+)
 
 
 def write(connection: Connection, row: Row, path: Path, action: str, cause: Cause) -> int:
@@ -127,6 +141,18 @@ def write_all(
     if start is not None:
         _touch.change(connection, {"start": start, "number": number})
     return number
+
+
+def write_added(connection: Connection, after: int, parent: Row, folder: Path, cause: Cause) -> None:
+    """Write that members came to a collection from outside: those whose resource id is above `after`.
+
+    Args:
+        folder: path of the collection.
+    """
+    _all_added.change(connection, {"folder": "/".join((*folder, "")), "at_ns": cause.at_ns, "after": after})
+    number = int(_newest.scalar(connection) or 0)
+    _set_changed.change(connection, {"after": after, "number": number})
+    _touch.change(connection, {"start": parent.id, "number": number})
 
 
 def drop(connection: Connection, row: Row, path: Path, cause: Cause) -> None:

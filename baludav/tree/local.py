@@ -15,7 +15,7 @@ import logging
 import os
 import secrets
 import stat as modes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path as DiskPath
 
 from baludav import errors
@@ -116,7 +116,6 @@ class LocalStorage:
         self.sync = sync
         self._top = Top(folder, mark)
         self._granularity: dict[int, int] = {}
-        self._tells_changes: dict[int, bool] = {}  # by device
 
     # What is there
 
@@ -147,6 +146,19 @@ class LocalStorage:
                         members.append((entry.name, found))
             return members
 
+    def find(self, folder: Path, names: Iterable[str]) -> dict[str, Stat]:
+        """Those of some members of a folder that are there."""
+        members = {}
+        with self._top.opened(folder, os.O_PATH | os.O_DIRECTORY) as fd, translated():
+            for name in () if fd is None else names:
+                try:
+                    found = Stat.of(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                if found is not None:
+                    members[name] = found
+        return members
+
     def watch(self, notifier: int, path: Path) -> int | None:
         """Watch a folder by inotify; None where changes are made that the kernel does not see.
 
@@ -157,13 +169,8 @@ class LocalStorage:
         with self._top.opened(path, os.O_PATH | os.O_DIRECTORY) as fd, translated():
             if fd is None:
                 raise errors.NotFound()
-            device = os.fstat(fd).st_dev
-            if device not in self._tells_changes:
-                self._tells_changes[device] = kernel.tells_changes(fd)
-            if not self._tells_changes[device]:
-                return None
             try:
-                return kernel.watch(notifier, fd)
+                return kernel.watch(notifier, fd) if kernel.tells_changes(fd) else None
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     raise OutOfWatches from error

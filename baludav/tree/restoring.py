@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from baludav.errors import Conflict, Failure, Forbidden, NotFound
 from baludav.tree import history, index, journal
 from baludav.tree.guarding import Target
+from baludav.tree.hashing import hash_descriptor
 from baludav.tree.history import Deleted, Version
+from baludav.tree.index import Known
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import NO_TERMS, Resource, Terms
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import Known, hash_descriptor
 from baludav.tree.writing import Writing, Written
 
 

@@ -6,6 +6,7 @@ storage passes, and an in-memory reference that shows what the words mean.
 
 import os
 import stat as modes
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from baludav.tree.paths import Path
@@ -106,6 +107,9 @@ class Storage(Protocol):
 
     def scan(self, path: Path) -> list[tuple[str, Stat]]:
         """Every member of a folder that can be shown, in no order; empty when there is no such folder."""
+
+    def find(self, folder: Path, names: Iterable[str]) -> dict[str, Stat]:
+        """Those of some members of a folder that are there; none when there is no such folder."""
 
     def watch(self, notifier: int, path: Path) -> int | None:
         """Let an inotify descriptor tell what happens in a folder.

@@ -16,9 +16,10 @@ from baludav.tree.guards import Guards
 from baludav.tree.locking import Locking
 from baludav.tree.locks import Locks
 from baludav.tree.recovery import recover
+from baludav.tree.refreshing import refresh
 from baludav.tree.restoring import Restoring
 from baludav.tree.roots import StorageRoot, StorageRoots
-from baludav.tree.scan import Scan, refresh
+from baludav.tree.scan import Scan
 from baludav.tree.watches import Watches
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,9 @@ class Tree:
         self.database = database
         self.guards = Guards(config.folder / "guards")
         self.roots = StorageRoots(config, database)
-        self.scan = Scan(database, self.guards)
         self.locks = Locks()
         self.watches = Watches()
+        self.scan = Scan(database, self.guards, self.locks)
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)

@@ -6,12 +6,11 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from baludav.tree import index
-from baludav.tree.index import Row
+from baludav.tree.index import Known, Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Reading, Resource
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import Known
 
 
 class View:

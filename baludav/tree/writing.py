@@ -20,10 +20,9 @@ from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotF
 from baludav.tree import index, journal, properties
 from baludav.tree.expiry import make_room
 from baludav.tree.guarding import Guarding, Target
-from baludav.tree.index import Row
+from baludav.tree.index import Known, Row
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
-from baludav.tree.scan import Known
 from baludav.tree.steps import reached
 from baludav.tree.storage import Aside, Staged
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from baludav import errors
@@ -107,9 +108,14 @@ class MemoryStorage:
         members = {} if node is None else node.members or {}
         return [(name, member.stat()) for name, member in members.items() if is_visible(name)]
 
+    def find(self, folder: Path, names: Iterable[str]) -> dict[str, Stat]:
+        members = dict(self.scan(folder))
+        return {name: members[name] for name in names if name in members}
+
     def watch(self, notifier: int, path: Path) -> int | None:
-        if self._find(path) is None:
-            raise errors.NotFound()
+        node = self._find(path)
+        if node is None or node.members is None:
+            raise errors.NotFound
         return None
 
     def open(self, path: Path) -> int:

@@ -265,3 +265,21 @@ def test_free_space(storage: Storage) -> None:
 def test_the_reserved_folder_is_not_listed(storage: Storage) -> None:
     storage.stage(()).discard()
     assert _names(storage) == set()
+
+
+def test_finding_some_members(storage: Storage) -> None:
+    """Only what is there, of what was asked for."""
+    storage.make_folder(("d",))
+    stat = _put(storage, "d/f", b"f")
+    _put(storage, "d/g", b"g")
+    assert storage.find(("d",), ["f", "missing"]) == {"f": stat}
+    assert storage.find((), ["d"]) == {"d": storage.stat(("d",))}
+    assert storage.find(("missing",), ["f"]) == {}
+    assert storage.find(("d", "f"), ["f"]) == {}
+
+
+def test_watching_a_folder_that_is_not_there(storage: Storage) -> None:
+    _put(storage, "f", b"f")
+    for path in (("missing",), ("f",)):
+        with pytest.raises(errors.NotFound):
+            storage.watch(-1, path)

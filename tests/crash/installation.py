@@ -11,7 +11,7 @@ from baludav.db.tables import storage_roots
 from baludav.tree.checking import check
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.recovery import recover
-from baludav.tree.scan import refresh
+from baludav.tree.refreshing import refresh
 from baludav.tree.tree import UserTree
 from providers.house import House, open_house
 

@@ -1,0 +1,382 @@
+"""Makes rows of the index agree with the disk again, as changes made outside.
+
+Some members of one folder are mended at a time, in three steps: what the index has wrong is found out while their
+guards are held, so that whoever is writing there commits first; bytes are hashed without any guard; and under the
+guards, if nothing has changed meanwhile, all of it is committed at once.
+
+A resource keeps its id, and with it its properties and versions, while its inode or its bytes stay at its name. It
+also keeps them when it is moved within its storage root: an inode with the same time of birth that is no longer at
+the old name is the same resource, and if size and modification time are the same too, so are the bytes. That an
+inode has left its old name is proved by a look there, so a second (hard) link is no move; nor is what moves from
+one storage root to another, whose owners have nothing to do with each other.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from baludav.db.engine import Database
+from baludav.errors import Failure, NotFound
+from baludav.tree import history, index, journal, vanished
+from baludav.tree.guards import Guards, Target
+from baludav.tree.hashing import Hashed, Patience, hash_file
+from baludav.tree.index import Known, Row
+from baludav.tree.journal import Cause
+from baludav.tree.locks import Locks
+from baludav.tree.paths import Path
+from baludav.tree.roots import StorageRoot
+from baludav.tree.storage import Stat
+from baludav.tree.vanished import Whereabouts
+
+_ATTEMPTS = 3  # at names that keep changing while they are looked at
+
+
+class _Origin(NamedTuple):
+    """The resource that was moved to where an inode was found, and where it was before."""
+
+    row: Row
+    place: Whereabouts
+
+
+class _Seen(NamedTuple):
+    """A look at one name on the disk.
+
+    Attributes:
+        row: what the index had there.
+        stat: None if nothing is there.
+        sha256: of its bytes, if they were hashed or are known.
+    """
+
+    name: str
+    row: Row | None
+    stat: Stat | None
+    sha256: str | None = None
+    born_ns: int = 0
+    is_settled: bool = False
+    origin: _Origin | None = None
+
+
+class _Survey(NamedTuple):
+    """Some members of a folder, as the index and the disk have them under their guards.
+
+    Attributes:
+        chain: rows from the storage root down to the folder.
+        is_same_disk: False after a restore onto another disk, where every inode is new and says nothing.
+    """
+
+    chain: list[Row]
+    rows: dict[str, Row]
+    stats: dict[str, Stat]
+    is_same_disk: bool
+
+    def is_right(self, name: str) -> bool:
+        row, stat = self.rows.get(name), self.stats.get(name)
+        if row is None or stat is None:
+            return row is None and stat is None
+        return Known(row, stat).is_right
+
+
+class Mender:
+    """Mends the index of one process.
+
+    Args:
+        hash_later: told of files that could not be hashed with the patience there was.
+    """
+
+    def __init__(
+        self, database: Database, guards: Guards, locks: Locks, hash_later: Callable[[StorageRoot, Path], None]
+    ) -> None:
+        self._database = database
+        self._guards = guards
+        self._locks = locks
+        self._hash_later = hash_later
+
+    def mend(self, root: StorageRoot, folder: Path, names: Collection[str], patience: Patience) -> None:
+        """Make the rows of some members of one folder agree with the disk. Takes guards; hold none."""
+        left = list(names)
+        for _attempt in range(_ATTEMPTS):
+            with self._guards.hold(*((root.id, (*folder, name)) for name in left)):
+                survey = self._survey(root, folder, left)
+            if survey is None:
+                if not self._mend_folder(root, folder, patience):
+                    return
+                continue
+            wrong = [name for name in left if not survey.is_right(name)]
+            if not wrong:
+                return
+            left = self._commit(root, folder, self._look(root, folder, survey, wrong, patience))
+            if not left:
+                return
+
+    def is_settled(self, root: StorageRoot, names: Path, stat: Stat, looked_ns: int) -> bool:
+        """True if a change after `looked_ns` cannot hide behind this signature."""
+        granularity = root.storage.granularity_ns(names[:-1], stat.device)
+        return granularity == 0 or looked_ns - stat.ctime_ns > granularity
+
+    # Finding out
+
+    def _mend_folder(self, root: StorageRoot, folder: Path, patience: Patience) -> bool:
+        """Make the rows of a folder and of those above it agree with the disk; False if there is no such folder."""
+        for depth in range(1, len(folder) + 1):
+            names = folder[:depth]
+            if self._survey(root, names, ()) is None:
+                self.mend(root, names[:-1], names[-1:], patience)
+                if self._survey(root, names, ()) is None:
+                    return False
+        return folder != ()
+
+    def _survey(self, root: StorageRoot, folder: Path, names: Collection[str]) -> _Survey | None:
+        """The members as they are.
+
+        None if the folder is not the one that the index knows: what is missing there says nothing of its members.
+        """
+        stats = root.storage.find(folder, names)
+        stat, top = root.storage.stat(folder), root.storage.stat(())
+        with self._database.reading() as connection:
+            chain = index.chain(connection, root.id, folder)
+            if len(chain) <= len(folder) or stat is None or top is None:
+                return None
+            is_same_disk = Known(chain[0], top).agrees
+            if not Known(chain[-1], stat).agrees and (is_same_disk or not chain[-1].is_collection):
+                return None
+            rows = index.named(connection, chain[-1].id, names)
+        return _Survey(chain, rows, stats, is_same_disk)
+
+    def _look(
+        self, root: StorageRoot, folder: Path, survey: _Survey, names: list[str], patience: Patience
+    ) -> list[_Seen]:
+        """Look at members that the index has wrong, and hash what must be hashed."""
+        parent = survey.chain[-1]
+        moved = self._known_inodes(root, survey, names) if survey.is_same_disk else {}
+        seen = []
+        # In the order of the inodes, which is about that of the bytes on the disk.
+        for name in sorted(names, key=lambda name: survey.stats[name].inode if name in survey.stats else 0):
+            path, row, stat = (*folder, name), survey.rows.get(name), survey.stats.get(name)
+            if stat is None:
+                seen.append(_Seen(name, row, None))
+            elif row is None or not _is_unmounted(root, path, parent, row, stat):
+                known = moved.get((stat.device, stat.inode), [])
+                seen.append(self._see(root, path, row, stat, known, patience))
+        return seen
+
+    def _known_inodes(
+        self, root: StorageRoot, survey: _Survey, names: Iterable[str]
+    ) -> dict[tuple[int, int], list[Row]]:
+        """Resources that the index has at other names, but with the inodes of these."""
+        wanted: dict[int, list[int]] = {}
+        for name in names:
+            row, stat = survey.rows.get(name), survey.stats.get(name)
+            if stat is not None and (row is None or (row.device, row.inode) != (stat.device, stat.inode)):
+                wanted.setdefault(stat.device, []).append(stat.inode)
+        above = {row.id for row in survey.chain}
+        found: dict[tuple[int, int], list[Row]] = {}
+        with self._database.reading() as connection:
+            for device, inodes in wanted.items():
+                for row in index.by_inodes(connection, root.id, device, inodes):
+                    if row.id not in above:
+                        found.setdefault((row.device, row.inode), []).append(row)
+        return found
+
+    def _see(
+        self, root: StorageRoot, path: Path, row: Row | None, stat: Stat, known: list[Row], patience: Patience
+    ) -> _Seen:
+        """Look at one name; hash the bytes unless they are those of a resource that was moved here."""
+        origin = None
+        if known or stat.is_collection:
+            born_ns = root.storage.born_ns(path)
+            origin = self._origin(root, stat, born_ns, known)
+            if stat.is_collection:
+                return _Seen(path[-1], row, stat, None, born_ns, False, origin)
+            if origin is not None and _has_same_bytes(origin.row, stat):
+                is_settled = self.is_settled(root, path, stat, time.time_ns())
+                return _Seen(path[-1], row, stat, origin.row.sha256, born_ns, is_settled, origin)
+        try:
+            hashed = hash_file(root, path, patience)
+        except NotFound:
+            return _Seen(path[-1], row, None)
+        except Failure:  # unreadable for the server; it is listed all the same
+            hashed = Hashed(stat, None, root.storage.born_ns(path), 0)
+        if hashed.sha256 is None:
+            self._hash_later(root, path)
+            return _Seen(path[-1], row, hashed.stat, None, hashed.born_ns, False, origin)
+        is_settled = self.is_settled(root, path, hashed.stat, hashed.looked_ns)
+        return _Seen(path[-1], row, hashed.stat, hashed.sha256, hashed.born_ns, is_settled, origin)
+
+    def _origin(self, root: StorageRoot, stat: Stat, born_ns: int, known: list[Row]) -> _Origin | None:
+        """The resource that was moved, if it was."""
+        for row in known:
+            if not _is_same_inode(row, stat, born_ns):
+                continue
+            with self._database.reading() as connection:
+                place = vanished.whereabouts(connection, row)
+            if place is not None and (place.is_vanished or not _is_at(root, place.path, row)):
+                return _Origin(row, place)
+        return None
+
+    # Committing
+
+    def _commit(self, root: StorageRoot, folder: Path, seen: list[_Seen]) -> list[str]:
+        """Write into the index what was seen; returns the names that have changed since, and are still wrong."""
+        targets: list[Target] = [(root.id, (*folder, look.name)) for look in seen]
+        targets += [(root.id, look.origin.place.path) for look in seen if look.origin is not None]
+        with self._guards.hold(*targets):
+            survey = self._survey(root, folder, [look.name for look in seen])
+            if survey is None:
+                return [look.name for look in seen]
+            work, left = [], []
+            for look in seen:
+                still = _still(root, look, survey)
+                if still is not None:
+                    work.append(still)
+                elif not survey.is_right(look.name):
+                    left.append(look.name)
+            if work:
+                outcome = _Outcome(self._locks, folder, survey)
+                left += self._database.commit(lambda connection: outcome.write(connection, work))
+        return left
+
+
+def _is_same_inode(row: Row, stat: Stat, born_ns: int) -> bool:
+    """True if the row is of this very inode; their numbers are used again, so the time of birth is compared too."""
+    if (row.is_collection, row.device, row.inode, row.born_ns) != (*stat[:3], born_ns):
+        return False
+    # Where it is not known, only a file can be recognised.
+    return born_ns != 0 or (not stat.is_collection and _has_same_bytes(row, stat))
+
+
+def _has_same_bytes(row: Row, stat: Stat) -> bool:
+    """True if the hash in the row of an inode is still that of its bytes; a rename changes the ctime only."""
+    return row.is_settled and row.sha256 is not None and (row.size, row.mtime_ns) == (stat.size, stat.mtime_ns)
+
+
+def _is_at(root: StorageRoot, path: Path, row: Row) -> bool:
+    """True if the inode of a row is (still) at a place on the disk."""
+    stat = root.storage.stat(path)
+    return stat is not None and (stat.device, stat.inode) == (row.device, row.inode)
+
+
+def _is_unmounted(root: StorageRoot, path: Path, parent: Row, row: Row, stat: Stat) -> bool:
+    """True if another disk was mounted in this folder and is not now: nothing on it has been deleted."""
+    if not (row.is_collection and stat.is_collection) or row.device == parent.device:
+        return False
+    return stat.device == parent.device and not root.storage.scan(path)
+
+
+def _still(root: StorageRoot, look: _Seen, survey: _Survey) -> _Seen | None:
+    """What was seen, if it is still so; None if a request, or something outside, has changed it since."""
+    row, stat = survey.rows.get(look.name), survey.stats.get(look.name)
+    if row != look.row:
+        return None
+    origin = look.origin
+    if origin is not None and not origin.place.is_vanished and _is_at(root, origin.place.path, origin.row):
+        return None
+    if stat is None or look.stat is None:
+        return look if stat == look.stat else None
+    if stat == look.stat:
+        return look
+    is_same = stat[:3] == look.stat[:3] and (stat.is_collection or look.sha256 is None)
+    return look._replace(stat=stat) if is_same else None
+
+
+class _Outcome:
+    """Writes what was seen in one folder into the index, in one transaction."""
+
+    def __init__(self, locks: Locks, folder: Path, survey: _Survey) -> None:
+        self._locks = locks
+        self._folder = folder
+        self._parent = survey.chain[-1]
+        self._is_same_disk = survey.is_same_disk
+        self._cause = Cause(time.time_ns())
+
+    def write(self, connection: Connection, looks: list[_Seen]) -> list[str]:
+        """First all that leaves a place, then all that comes to one; returns the names that could not be written."""
+        staying, arriving, left = [], [], []
+        taken: set[int] = set()
+        for look in looks:
+            origin = look.origin
+            if self._is_same_resource(look):
+                staying.append(look)
+            elif origin is None:
+                arriving.append(look)
+            elif origin.row.id in taken:
+                arriving.append(look._replace(origin=None))  # two links to what has vanished: one of them is new
+            elif vanished.whereabouts(connection, origin.row) != origin.place:
+                left.append(look.name)
+            else:
+                arriving.append(look)
+                taken.add(origin.row.id)
+        self._take_out(connection, arriving)
+        self._put_in(connection, [look for look in arriving if look.stat is not None])
+        for look in staying:
+            self._see_again(connection, look)
+        return left
+
+    def _is_same_resource(self, look: _Seen) -> bool:
+        """True if what is at a name now is the resource that was there."""
+        row, stat = look.row, look.stat
+        if row is None or stat is None or row.is_collection != stat.is_collection:
+            return False
+        if (row.device, row.inode, row.born_ns) == (stat.device, stat.inode, look.born_ns):
+            return True
+        if stat.is_collection:
+            return not self._is_same_disk
+        return row.sha256 is not None and row.sha256 == look.sha256
+
+    def _take_out(self, connection: Connection, looks: list[_Seen]) -> None:
+        leaving: dict[int, tuple[Path, Row]] = {}
+        for look in looks:
+            if look.row is not None:
+                leaving[look.row.id] = (*self._folder, look.name), look.row
+            if look.origin is not None and not look.origin.place.is_vanished:
+                leaving[look.origin.row.id] = look.origin.place.path, look.origin.row
+        # The deepest first: what is moved out of something that vanishes does not vanish with it.
+        for path, row in sorted(leaving.values(), key=lambda found: -len(found[0])):
+            vanished.take_out(connection, self._locks, row, path, self._cause)
+
+    def _put_in(self, connection: Connection, looks: list[_Seen]) -> None:
+        new = []
+        for look in looks:
+            assert look.stat is not None
+            if look.origin is None:
+                new.append(index.new_values(
+                    root_id=self._parent.root_id, parent_id=self._parent.id, name=look.name, stat=look.stat,
+                    sha256=look.sha256, born_ns=look.born_ns, is_settled=look.is_settled,
+                ))  # fmt: skip
+                continue
+            self._see(connection, look.origin.row, look)
+            path = (*self._folder, look.name)
+            vanished.put_in(
+                connection, look.origin.row, self._parent, path, self._cause, moved_from=look.origin.place.path
+            )
+        if new:
+            after = index.add_all(connection, new)
+            size = sum(look.stat.size for look in looks if look.stat is not None and look.origin is None)
+            index.use(connection, self._parent.root_id, size)
+            journal.write_added(connection, after, self._parent, self._folder, self._cause)
+        for look in looks:
+            if look.row is not None and vanished.is_gone(connection, look.row):
+                self._inherit(connection, look, look.row)
+
+    def _inherit(self, connection: Connection, look: _Seen, old: Row) -> None:
+        """The history of a name goes on when another file takes the place of what was there."""
+        now = index.member(connection, self._parent.id, look.name)
+        if now is not None and not now.is_collection and not old.is_collection:
+            history.inherit(connection, old.id, now.id)
+
+    def _see_again(self, connection: Connection, look: _Seen) -> None:
+        row, stat = look.row, look.stat
+        assert row is not None
+        assert stat is not None
+        self._see(connection, row, look)
+        if stat.is_collection or (row.sha256 == look.sha256 and row.size == stat.size):
+            return  # the same bytes under a new signature are no change
+        index.use(connection, row.root_id, stat.size - row.size)
+        now = row._replace(size=stat.size, sha256=look.sha256)
+        journal.write(connection, now, (*self._folder, look.name), "modified", self._cause)
+
+    @staticmethod
+    def _see(connection: Connection, row: Row, look: _Seen) -> None:
+        assert look.stat is not None
+        index.see(connection, row, look.stat, sha256=look.sha256, born_ns=look.born_ns, is_settled=look.is_settled)

@@ -1,0 +1,97 @@
+"""What has vanished from its place on the disk, without a request having deleted it, and may turn up at another.
+
+Whoever looks at the old name of something that was moved outside sees only that it is gone. So its rows leave the
+tree, which is journalled as their deletion, but stay in the index for a while: without a parent, and with the old
+path behind a slash as name, which no name on a disk can be. When the same inode is seen somewhere else, it takes up
+its rows again; what has not turned up in a whole round of the storage root is forgotten.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from baludav.db.statements import Statement
+from baludav.db.tables import resources
+from baludav.tree import index, journal
+from baludav.tree.index import Row
+from baludav.tree.journal import Cause
+from baludav.tree.locks import Locks
+from baludav.tree.paths import Path
+
+_MARK = "/"
+_PAST_MARK = "0"  # the character after it
+
+_detach = Statement(
+    update(resources).where(resources.c.id == bindparam("which")).values(parent_id=None, name=bindparam("mark"))
+)
+_all = Statement(
+    select(resources.c.id).where(
+        resources.c.parent_id.is_(None),
+        resources.c.name >= _MARK,
+        resources.c.name < _PAST_MARK,
+        resources.c.root_id == bindparam("root"),
+    )
+)
+
+
+class Whereabouts(NamedTuple):
+    """Where a resource is, below its storage root, or was when it vanished (or what it lay in did)."""
+
+    path: Path
+    is_vanished: bool
+
+
+def whereabouts(connection: Connection, row: Row) -> Whereabouts | None:
+    """Where a resource is; None for what lies in the trash."""
+    path: Path = ()
+    while row.parent_id is not None:
+        path = (row.name, *path)
+        parent = index.by_id(connection, row.parent_id)
+        assert parent is not None  # a foreign key
+        row = parent
+    if row.name == "":
+        return Whereabouts(path, is_vanished=False)
+    if row.name.startswith(_MARK):
+        return Whereabouts((*row.name[1:].split("/"), *path), is_vanished=True)
+    return None
+
+
+def take_out(connection: Connection, locks: Locks, row: Row, path: Path, cause: Cause) -> None:
+    """Take a resource, with all below it, out of the tree as a change; its locks end."""
+    index.use(connection, row.root_id, -index.subtree_size(connection, row.id))
+    locks.drop_below(connection, row)
+    journal.write_all(connection, row, path, "deleted", cause)
+    _detach.change(connection, {"which": row.id, "mark": _MARK + "/".join(path)})
+
+
+def put_in(connection: Connection, row: Row, parent: Row, path: Path, cause: Cause, *, moved_from: Path) -> None:
+    """Put what was taken out, or vanished with what held it, into a collection as a change.
+
+    Args:
+        path: where it is now.
+    """
+    index.move(connection, row, root_id=parent.root_id, parent_id=parent.id, name=path[-1])
+    index.use(connection, parent.root_id, index.subtree_size(connection, row.id))
+    now = index.by_id(connection, row.id)
+    assert now is not None
+    journal.write_all(connection, now, path, "created", cause, moved_from=None if moved_from == path else moved_from)
+
+
+def is_gone(connection: Connection, row: Row) -> bool:
+    """True if a resource that was taken out has not been put in again."""
+    now = index.by_id(connection, row.id)
+    return now is not None and now.parent_id is None
+
+
+def all_of(connection: Connection, root_id: int) -> list[int]:
+    """Resource ids of what has vanished from a storage root."""
+    return [int(found[0]) for found in _all.rows(connection, {"root": root_id})]
+
+
+def forget(connection: Connection, resource_ids: Iterable[int]) -> None:
+    """Forget for good what has vanished, if it has not turned up."""
+    for resource_id in resource_ids:
+        row = index.by_id(connection, resource_id)
+        if row is not None and row.parent_id is None and row.name.startswith(_MARK):
+            index.remove(connection, row.id)
