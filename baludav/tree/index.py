@@ -51,6 +51,8 @@ class Known(NamedTuple):
     def agrees(self) -> bool:
         """True if the row was made of what is on the disk now."""
         if self.stat.is_collection:
+            if self.row.parent_id is None:
+                return True  # the marker says which one it is; after a restore onto another disk its inode is new
             return self.row.is_collection and (self.row.device, self.row.inode) == (self.stat.device, self.stat.inode)
         return self.row.signature == self.stat
 
