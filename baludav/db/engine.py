@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from baludav.db.bell import Bell, Listening
+from baludav.db.checkpoints import Checkpoints
 from baludav.db.glance import Glance
 from baludav.db.statements import Statement, savepoint, transaction
 from baludav.db.tables import meta
@@ -118,6 +119,7 @@ class _GroupWriter:
 
     def __init__(self, engine: Engine, turn_file: Path, bell: Bell) -> None:
         self._engine = engine
+        self._checkpoints = Checkpoints(engine)
         self._bell = bell
         self._turn_fd = os.open(turn_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._turn = threading.Lock()
@@ -136,6 +138,7 @@ class _GroupWriter:
         return ticket.result  # type: ignore[return-value]  # set with done
 
     def close(self) -> None:
+        self._checkpoints.close()
         with self._turn:
             if self._connection is not None:
                 self._connection.close()
@@ -153,6 +156,7 @@ class _GroupWriter:
                 for ticket in group:
                     self._one(ticket, self._connection, alone=len(group) == 1)
             self._bell.ring()  # only now: whoever is woken must find what was committed
+            self._checkpoints.committed()
         except BaseException as error:
             if self._connection is not None:
                 self._connection.close()
@@ -210,6 +214,7 @@ def _engine(file: Path, synchronous: str) -> Engine:
             "foreign_keys=ON",
             "temp_store=MEMORY",
             "cache_size=-8192",
+            "wal_autocheckpoint=0",  # see `checkpoints`
         ):
             raw.execute(f"PRAGMA {pragma}")
 

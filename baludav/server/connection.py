@@ -50,6 +50,7 @@ class Connection:
     Attributes:
         parser: holds the requests that have come.
         deadline: monotonic time at which the selector gives up waiting for the client.
+        awaited: what the selector waits for at its socket.
         is_broken: nothing more can be understood or answered here.
     """
 
@@ -64,13 +65,14 @@ class Connection:
         self.ssl_env: dict[str, str] = {}
         self.last_used = time.time()
         self.deadline = time.monotonic() + server.options.keep_alive_seconds
+        self.awaited = 0
         self.is_broken = False
         self.is_closed = False
         self.is_handed_over = False
         self._needs_handshake = server.options.ssl is not None
         self._is_lingering = False
         self._head_since: float | None = None
-        self._unsent = b""
+        self._unsent: list[memoryview] = []
         self.credentials: tuple[bytes, bytes] = (b"", b"")  # an Authorization field, and its key for the sign-in
 
     # In the selector thread
@@ -109,37 +111,46 @@ class Connection:
         hot = self.server.hot
         if hot is None or self._needs_handshake:
             return False
-        while self._is_ready():
+        while self._is_ready() and not self._unsent:
             if not hot.answer(self, self.parser.requests[0]):
                 return False
             self._head_since = None
             self.parser.requests.popleft()
             if self.is_closed:
                 return True
-            if self._unsent:
-                return False
         self._set_deadline()
         return not self.is_broken
 
+    @property
+    def is_sending(self) -> bool:
+        """Part of an answer waits until the client takes it."""
+        return bool(self._unsent)
+
     def reply(self, *pieces: bytes | bytearray) -> None:
-        """Send an answer without waiting; what the client does not take at once is left to a thread of the pool."""
+        """Send an answer without waiting; what the client does not take at once is sent when it does."""
+        self._unsent = [memoryview(piece) for piece in pieces]
+        if isinstance(self.socket, ssl.SSLSocket):
+            self._unsent = [memoryview(b"".join(pieces))]  # a record each would be seen on the wire
+        self.go_on_sending()
+
+    def go_on_sending(self) -> None:
+        """Send what the client takes now."""
+        data = self._unsent
         try:
-            if isinstance(self.socket, ssl.SSLSocket):
-                pieces = (b"".join(pieces),)
-                sent = self.socket.send(pieces[0])
-            else:
-                sent = self.socket.sendmsg(pieces)
+            while data:
+                if isinstance(self.socket, ssl.SSLSocket):
+                    sent = self.socket.send(data[0])
+                else:
+                    sent = self.socket.sendmsg(data)
+                _advance(data, sent)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            sent = 0
+            self._set_deadline()
         except (OSError, ssl.SSLError):
             self.close()
-            return
-        if sent < sum(map(len, pieces)):
-            self._unsent = b"".join(pieces)[sent:]
 
     def expire(self) -> None:
         """The client took too long."""
-        if self.parser.is_in_head or self.parser.requests:
+        if (self.parser.is_in_head or self.parser.requests) and not self._unsent:
             self.refuse(408)
         else:
             self.close()
@@ -152,6 +163,8 @@ class Connection:
 
     def has_data(self) -> bool:
         """Whether there is something to do without waiting for the socket."""
+        if self._unsent:
+            return False
         if self._is_ready():
             return True
         return isinstance(self.socket, ssl.SSLSocket) and not self._needs_handshake and self.socket.pending() > 0
@@ -166,7 +179,7 @@ class Connection:
 
     def _set_deadline(self) -> None:
         now, options = time.monotonic(), self.server.options
-        if self.parser.requests:
+        if self.parser.requests or self._unsent:
             self.deadline = now + options.body_seconds
         elif self.parser.is_in_head:
             # The whole head must come in this time: a byte now and then does not extend it.
@@ -210,8 +223,8 @@ class Connection:
                 self.close()
                 return
             if self._unsent:
-                unsent, self._unsent = self._unsent, b""
-                self.send(unsent)
+                unsent, self._unsent = self._unsent, []
+                self.send(*unsent)
             while not self.is_closed and not self._is_lingering and self._is_ready():
                 self._head_since = None
                 if not self._answer(self.parser.requests[0], parked):
@@ -319,7 +332,7 @@ class Connection:
             except ConnectionError:
                 return 0
 
-    def send(self, *pieces: bytes, more: bool = False) -> None:
+    def send(self, *pieces: bytes | memoryview, more: bool = False) -> None:
         """Send all of it, in one system call if the socket takes it.
 
         Args:
@@ -338,10 +351,7 @@ class Connection:
             except ssl.SSLWantReadError:
                 self._wait(select.POLLIN, self.server.options.body_seconds)
                 continue
-            while data and sent >= len(data[0]):
-                sent -= len(data.pop(0))
-            if data:
-                data[0] = data[0][sent:]
+            _advance(data, sent)
 
     def send_at_once(self, *pieces: bytes) -> bool:
         """Send all of it without waiting; False if the socket does not take it. For any thread."""
@@ -393,3 +403,11 @@ class Connection:
             self.server.forget(self)
             with contextlib.suppress(OSError):
                 self.socket.close()
+
+
+def _advance(data: list[memoryview], sent: int) -> None:
+    """Drop what was sent."""
+    while data and sent >= len(data[0]):
+        sent -= len(data.pop(0))
+    if data:
+        data[0] = data[0][sent:]

@@ -44,11 +44,14 @@ class Selector(ConnectionManager):
             self.server.process_conn(connection)
             return
         fd = connection.socket.fileno()
-        if self._waiting.get(fd) is connection:
-            return
+        events = select.EPOLLOUT if connection.is_sending else select.EPOLLIN
         with contextlib.suppress(ValueError, OSError):  # it was closed meanwhile
-            self._epoll.register(fd, select.EPOLLIN)
-            self._waiting[fd] = connection
+            if self._waiting.get(fd) is not connection:
+                self._epoll.register(fd, events)
+                self._waiting[fd] = connection
+            elif events != connection.awaited:
+                self._epoll.modify(fd, events)
+            connection.awaited = events
 
     def release(self, connection: "Connection") -> None:
         """Wait for this client no longer; harmless if nobody does."""

@@ -127,7 +127,9 @@ class Worker(cheroot.wsgi.Server):
                 connection.socket.close()
                 return
             self._open.add(connection)
-        if connection.receive() and not connection.serve_at_once():
+        if connection.is_sending:
+            connection.go_on_sending()
+        if not connection.is_sending and connection.receive() and not connection.serve_at_once():
             self._connections.release(connection)
             connection.is_handed_over = True
             self.pool.submit(connection.serve)
@@ -179,7 +181,7 @@ class Worker(cheroot.wsgi.Server):
         self.parking.stop()
         for connection in self._connections.waiting():
             self._connections.release(connection)
-            if connection.receive():
+            if connection.is_sending or connection.receive():
                 connection.is_handed_over = True
                 self.pool.submit(connection.serve)
             elif not connection.is_closed:
