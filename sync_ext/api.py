@@ -11,7 +11,7 @@ import msgspec
 from baludav import log
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected, status_line
-from sync_ext import devices, openapi, problems, reading
+from sync_ext import changes, devices, history, openapi, problems, reading
 from sync_ext.endpoints import JSON, Call, Endpoint, Ground
 
 BASE = "/api/sync"
@@ -21,7 +21,14 @@ ENDPOINTS = [
     devices.register,
     devices.everything,
     devices.one,
+    devices.acknowledge,
     devices.remove,
+    changes.state,
+    changes.changes,
+    history.versions,
+    history.restore_version,
+    history.trash,
+    history.restore_deleted,
 ]
 
 # Answers are for the one who asked, and for programs: no cache keeps them, and no browser shows them as a page.

@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from baludav.accounts.devices import Device
-from baludav.errors import Forbidden, LimitReached, NotFound
+from baludav.errors import Forbidden, LimitReached, NotFound, TokenExpired
+from baludav.tree.tokens import Token
+from sync_ext.changes import position
 from sync_ext.endpoints import Call, endpoint
-from sync_ext.types import Answer, Body, ChangeToken, DeviceId, Time, time_of
+from sync_ext.types import Answer, Body, ChangeToken, DeviceId, Time, matching, time_of
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^/\\\\\u0000-\u001f\u007f-\u009f]*$")]
+Name = Annotated[str, matching(r"[^/\\\u0000-\u001f\u007f-\u009f]*", min_length=1, max_length=100)]
 DeviceType = Literal["desktop", "mobile", "server", "other"]
 
 
@@ -41,7 +42,10 @@ class SyncState(Answer):
     last_seen_at: Time
     change_token: ChangeToken
     status: Literal["synced", "behind", "conflicted"]
-    pending_changes: Annotated[int, Meta(ge=0, description="Paths that others changed since its change token.")]
+    pending_changes: Annotated[
+        int | None,
+        Meta(description="Paths that others changed since its change token; null if that token has expired."),
+    ]
     conflicts: Annotated[int, Meta(ge=0, description="Conflicts of this device that are not resolved.")]
 
 
@@ -49,6 +53,12 @@ class SyncStates(Answer):
     """All devices of the user."""
 
     devices: list[SyncState]
+
+
+class Acknowledgement(Body):
+    """Up to where a device is."""
+
+    change_token: ChangeToken
 
 
 @endpoint("POST", "/devices", status=201, failures=(LimitReached,))
@@ -69,18 +79,32 @@ def register(call: Call, body: NewDevice) -> RegisteredDevice:
 @endpoint("GET", "/devices")
 def everything(call: Call) -> SyncStates:
     """List the devices of the user, oldest first."""
-    return SyncStates(devices=[_state(call, device) for device in call.ground.devices.of(call.principal.id)])
+    return SyncStates(devices=_states(call, call.ground.devices.of(call.principal.id)))
 
 
 @endpoint("GET", "/devices/{device_id}", failures=(NotFound,))
 def one(call: Call, device_id: str) -> SyncState:
     """How far a device is."""
-    return _state(call, call.ground.devices.get(call.principal.id, device_id))
+    return _states(call, [call.ground.devices.get(call.principal.id, device_id)])[0]
+
+
+@endpoint("POST", "/devices/{device_id}/ack", failures=(NotFound, TokenExpired))
+def acknowledge(call: Call, device_id: str, body: Acknowledgement) -> SyncState:
+    """Say that the device has applied everything up to a change token.
+
+    An older token than the last one changes nothing: it is an answer that came late.
+    """
+    device = call.ground.devices.get(call.principal.id, device_id)
+    token, known = position(body.change_token, "change_token"), Token.parse(device.change_token)
+    call.user.check_token(token)
+    if (token.epoch, token.sight) != (known.epoch, known.sight) or token.number > known.number:
+        device = call.ground.devices.confirm(device, str(token))
+    return _states(call, [device])[0]
 
 
 @endpoint("DELETE", "/devices/{device_id}", failures=(NotFound,))
 def remove(call: Call, device_id: str) -> None:
-    """Forget a device; its token ends at once. A device may remove itself only."""
+    """Forget a device; its token ends at once. With the token of a device, only that device."""
     device = call.ground.devices.get(call.principal.id, device_id)
     if device.id != call.principal.device_id:
         _require_password(call)
@@ -92,16 +116,21 @@ def _require_password(call: Call) -> None:
         raise Forbidden("The token of a device cannot do this; sign in with your password")
 
 
-def _state(call: Call, device: Device) -> SyncState:
-    pending, conflicts = 0, 0
+def _states(call: Call, devices: list[Device]) -> list[SyncState]:
+    conflicts = call.ground.devices.open_conflicts(call.principal.id)
+    return [_state(call, device, conflicts.get(device.id, 0)) for device in devices]
+
+
+def _state(call: Call, device: Device, conflicts: int) -> SyncState:
+    pending = call.user.pending(Token.parse(device.change_token), device.id)
     return SyncState(
         device_id=device.public_id,
         name=device.name,
-        device_type=msgspec.convert(device.device_type, DeviceType),
+        device_type=device.device_type,  # type: ignore[arg-type]  # one of them
         created_at=time_of(device.created_at),
         last_seen_at=time_of(device.last_seen_at),
         change_token=device.change_token,
-        status="conflicted" if conflicts else "behind" if pending else "synced",
+        status="conflicted" if conflicts else "synced" if pending == 0 else "behind",
         pending_changes=pending,
         conflicts=conflicts,
     )

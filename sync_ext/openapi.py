@@ -80,7 +80,9 @@ def _responses(one: Endpoint) -> dict[str, Any]:
     if one.answer is not None:
         schema = _reference(one.answer) if one.media_type == JSON else {"type": "string"}
         success["content"] = {one.media_type: {"schema": schema}}
-    kinds = (*problems.ANY, *problems.READING, *(problems.CHANGING if one.changes else ()), *one.failures)
+    kinds = [*problems.ANY, *one.failures]
+    kinds += problems.CHANGING if one.changes else ()
+    kinds += problems.WITH_BODY if one.body is not None else ()
     responses = {str(one.status): success}
     for status, failures in problems.by_status(kinds).items():
         responses[str(status)] = {

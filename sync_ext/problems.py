@@ -10,6 +10,7 @@ from baludav.errors import (
     BadRequest,
     Failure,
     Forbidden,
+    Invalid,
     NotSignedIn,
     TokenExpired,
     TooLarge,
@@ -22,10 +23,10 @@ from baludav.errors import (
 MEDIA_TYPE = "application/problem+json"
 STATE = "/api/sync/state"
 
-# What any call may answer; each endpoint adds its own.
-ANY = (NotSignedIn, TooManyRequests, Unexpected, Unavailable)
-READING = (BadRequest,)
-CHANGING = (Forbidden, TooLarge, UnsupportedMediaType)
+# What a call may answer; each endpoint adds its own.
+ANY = (BadRequest, NotSignedIn, TooManyRequests, Unexpected, Unavailable)
+CHANGING = (Forbidden,)
+WITH_BODY = (TooLarge, UnsupportedMediaType, Invalid)
 
 # RFC 6578 wants 403 for a token that says nothing any more; in HTTP's own words it is gone.
 _STATUSES: dict[type[Failure], int] = {TokenExpired: 410}

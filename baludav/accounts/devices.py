@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from baludav.accounts import passwords
 from baludav.accounts.accounts import Credential
 from baludav.db.engine import Database
-from baludav.db.tables import devices, users
+from baludav.db.tables import conflicts, devices, users
 from baludav.errors import LimitReached, NotFound
 
 MOST = 100  # devices of one user
@@ -59,6 +59,11 @@ _owner = (
     )
     .join(users, users.c.id == devices.c.user_id)
     .where(devices.c.token_hash == bindparam("token_hash"))
+)
+_open_conflicts = (
+    select(conflicts.c.device_id, func.count())
+    .where(conflicts.c.user_id == bindparam("user"), conflicts.c.resolution.is_(None))
+    .group_by(conflicts.c.device_id)
 )
 _seen = update(devices).where(devices.c.id == bindparam("which")).values(last_seen_at=bindparam("now"))
 
@@ -121,6 +126,11 @@ class Devices:
     def public_ids(self, user_id: int) -> dict[int, str]:
         """The public ids of a user's devices, by id."""
         return {device.id: device.public_id for device in self.of(user_id)}
+
+    def open_conflicts(self, user_id: int) -> dict[int, int]:
+        """How many conflicts of each device of a user are not resolved, by device id; those without are missing."""
+        with self._database.reading() as connection:
+            return dict(connection.execute(_open_conflicts, {"user": user_id}).tuples().all())
 
     def remove(self, user_id: int, public_id: str) -> None:
         """Forget a device; its token is refused from the next request on.

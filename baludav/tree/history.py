@@ -7,7 +7,7 @@ here take a connection and touch nothing else.
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, tuple_, union_all, update
 
 from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources, trash, versions
@@ -15,6 +15,8 @@ from baludav.tree import index
 from baludav.tree.index import Row
 from baludav.tree.journal import Cause, write_all
 from baludav.tree.paths import Path
+
+START = (1 << 62, 1 << 62)  # a place before everything in a trash, whose newest comes first
 
 
 class Version(NamedTuple):
@@ -80,7 +82,15 @@ _versions_of = Statement(
 )
 _add_version = Statement(insert(versions), Version._fields[1:])
 _remove_version = Statement(delete(versions).where(versions.c.id == bindparam("id")))
-_trash_of = select(*_deleted_columns).where(trash.c.root_id == bindparam("root")).order_by(trash.c.deleted_ns.desc())
+_trash_of = Statement(
+    select(*_deleted_columns)
+    .where(
+        trash.c.root_id == bindparam("root"),
+        tuple_(trash.c.deleted_ns, trash.c.resource_id) < tuple_(bindparam("before_ns"), bindparam("before_id")),
+    )
+    .order_by(trash.c.deleted_ns.desc(), trash.c.resource_id.desc())
+    .limit(bindparam("most"))
+)
 _one_deleted = select(*_deleted_columns).where(trash.c.resource_id == bindparam("resource"))
 _add_to_trash = Statement(insert(trash), Deleted._fields)
 _writer = Statement(select(journal.c.device_id).where(journal.c.number == bindparam("number")))
@@ -198,9 +208,16 @@ def add_to_trash(connection: Connection, row: Row, path: Path, kept: Path, size:
     )
 
 
-def trash_of(connection: Connection, root_id: int) -> list[Deleted]:
-    """What lies in the trash of a storage root, newest first."""
-    return [Deleted._make(row) for row in connection.execute(_trash_of, {"root": root_id})]
+def trash_of(
+    connection: Connection, root_id: int, *, before: tuple[int, int] = START, most: int = START[0]
+) -> list[Deleted]:
+    """What lies in the trash of a storage root, newest first.
+
+    Args:
+        before: `deleted_ns` and resource id of the one that came last.
+    """
+    values = {"root": root_id, "before_ns": before[0], "before_id": before[1], "most": most}
+    return [Deleted._make(row) for row in _trash_of.rows(connection, values)]
 
 
 def deleted(connection: Connection, resource_id: int) -> Deleted | None:

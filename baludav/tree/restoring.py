@@ -15,7 +15,7 @@ from baludav.errors import Conflict, Failure, Forbidden, NotFound
 from baludav.tree import history, index, journal
 from baludav.tree.guarding import Target
 from baludav.tree.hashing import hash_descriptor
-from baludav.tree.history import Deleted, Version
+from baludav.tree.history import START, Deleted, Version
 from baludav.tree.index import Known
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import NO_TERMS, Resource, Terms
@@ -78,19 +78,25 @@ class Restoring(Writing):
         finally:
             os.close(fd)
 
-    def trash(self) -> list[TrashEntry]:
-        """What lies in the trash wherever the user may write, newest first."""
-        found = []
+    def trash(self, *, most: int = START[0], before: tuple[int, int] = START) -> list[TrashEntry]:
+        """What lies in the trash wherever the user may write, newest first.
+
+        Args:
+            before: when the one that came last was deleted, and its resource id.
+        """
+        found: dict[int, TrashEntry] = {}
         for mount, root in self.namespace.roots():
             if not self.namespace.place(mount).can_write:
                 continue
             with self.tree.database.reading() as connection:
-                for entry in history.trash_of(connection, root.id):
+                for entry in history.trash_of(connection, root.id, before=before, most=most):
                     row = index.by_id(connection, entry.resource_id)
                     if row is not None:
                         path = (*mount, *history.parsed(entry.path))
-                        found.append(TrashEntry(path, row.is_collection, entry))
-        return sorted(found, key=lambda entry: -entry.deleted.deleted_ns)
+                        # An admin sees the own home twice.
+                        found.setdefault(entry.resource_id, TrashEntry(path, row.is_collection, entry))
+        newest_first = sorted(found.values(), key=lambda entry: (-entry.deleted.deleted_ns, -entry.deleted.resource_id))
+        return newest_first[:most]
 
     def restore_deleted(self, trash_id: int) -> Written:
         """Bring something back from the trash to where it was, or beside it if another has taken its place.
