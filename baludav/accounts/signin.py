@@ -59,6 +59,7 @@ class SignIn:
         self._throttle = Throttle(accounts.database, clock)
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, _Remembered] = {}
+        self._ended: dict[bytes, int | None] = {}  # app passwords and tokens that are none, with the revision
         self._lock = threading.Lock()
         self._turns = [threading.Lock() for _ in range(_TURNS)]
 
@@ -80,7 +81,7 @@ class SignIn:
             return principal
         # One at a time for each account: a client that opens 16 connections is hashed once, and one that tries
         # 16 passwords at once does not get them all in before the first failure is counted.
-        with self._turns[hash(name) % _TURNS]:
+        with self._turns[hash(name or password) % _TURNS]:
             principal = self.recall(digest)
             return principal if principal is not None else self._compare(digest, name, password, address)
 
@@ -123,26 +124,33 @@ class SignIn:
         secret = passwords.app_password_hash(password)
         if secret is not None:
             owner = self._owner(name, secret, credential)
-            if owner is not None and not owner[0].is_disabled:
+            if owner is not None:
                 return self._remember(digest, *owner, None, version) or self._compare(digest, name, password, address)
-        if not name:
-            self._refuse("a device", address)
+        revision = credential.revision if credential else None
+        if not name or self._ended.get(digest, -1) == revision:
+            self._refuse(name, address)
         self._require_patience(keys)
         is_right = passwords.verify(password, credential.password_hash if credential else None)
         if not is_right or credential is None or credential.is_disabled:
             self._throttle.failed(keys)
-            self._refuse(f"user {name[:80]!a}", address)
+            if secret is not None:
+                # A program that was not told goes on sending it; that is no new guess, which would slow down
+                # everybody who signs in with this name from behind the same address.
+                self._note_ended(digest, revision)
+            self._refuse(name, address)
         if passwords.needs_rehash(credential.password_hash):
             self._accounts.rehash(credential, password)
         self._throttle.succeeded(keys)
         return self._remember(digest, credential, None, keys, version) or self._compare(digest, name, password, address)
 
     def _owner(self, name: str, secret: str, credential: Credential | None) -> tuple[Credential, int | None] | None:
-        """Whose secret this is, with the device if it is the token of one; None if not this user's."""
+        """Whose secret this is, with the device if it is the token of one; None if not this user's, or of no use."""
         if credential is not None and self._accounts.has_app_password(credential.user_id, secret):
-            return credential, None
+            return None if credential.is_disabled else (credential, None)
         owner = self._devices.owner_of(secret)
-        if owner is None or (name and (credential is None or owner.credential.user_id != credential.user_id)):
+        if owner is None or owner.credential.is_disabled:
+            return None
+        if name and (credential is None or owner.credential.user_id != credential.user_id):
             return None
         try:
             self._devices.seen(owner)
@@ -150,9 +158,15 @@ class SignIn:
             log.warning("a device was seen, which could not be noted: %s", failure)
         return owner.credential, owner.device_id
 
+    def _note_ended(self, digest: bytes, revision: int | None) -> None:
+        with self._lock:
+            if len(self._ended) >= _MOST:
+                self._ended.clear()
+            self._ended[digest] = revision
+
     @staticmethod
-    def _refuse(who: str, address: str) -> NoReturn:
-        log.warning("sign-in failed: %s from %s", who, ascii(address))
+    def _refuse(name: str, address: str) -> NoReturn:
+        log.warning("sign-in failed: %s from %s", f"user {name[:80]!a}" if name else "a device", ascii(address))
         raise NotSignedIn()
 
     def _require_patience(self, keys: throttle.Keys) -> None:

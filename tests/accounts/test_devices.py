@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from baludav.accounts import devices as room
-from baludav.accounts import signin
+from baludav.accounts import passwords, signin
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.devices import Device, Devices
 from baludav.accounts.signin import SignIn
@@ -44,7 +44,7 @@ def test_who_signs_in_with_a_token(devices: Devices, accounts: Accounts, sign_in
     for name in (None, "bob"):
         principal = sign_in.check(name, token, HERE)
         assert (principal.name, principal.device_id) == ("bob", device.id)
-        assert sign_in.recall(name, token, HERE) == principal
+        assert sign_in.recall(sign_in.key(name, token, HERE)) == principal
     assert sign_in.check("bob", "secret", HERE).device_id is None
     for name, password in (("eve", token), (None, "secret"), (None, token[:-1]), (None, ""), (None, "é")):
         with pytest.raises(NotSignedIn):
@@ -60,6 +60,25 @@ def test_a_wrong_token_does_not_slow_anybody_down(sign_in: SignIn, accounts: Acc
     assert sign_in.check("bob", "secret", HERE).name == "bob"
 
 
+def test_a_token_that_has_ended_is_one_guess(
+    devices: Devices, sign_in: SignIn, accounts: Accounts, bob: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a program sends it: its user must not be locked out by it, and it is hashed once."""
+    device, token = devices.add(bob, "rclone", "other", "token")
+    sign_in.check("bob", token, HERE)
+    devices.remove(bob, device.public_id)
+    hashed: list[str] = []
+    real = passwords.verify
+    monkeypatch.setattr(passwords, "verify", lambda *given: hashed.append(given[0]) or real(*given))
+    for _ in range(100):
+        with pytest.raises(NotSignedIn):
+            sign_in.check("bob", token, HERE)
+    assert hashed == [token]
+    assert sign_in.check("bob", "secret", HERE).name == "bob"
+    accounts.set_password("bob", token)
+    assert sign_in.check("bob", token, HERE).device_id is None, "it is somebody's password after all"
+
+
 @pytest.mark.parametrize("name", [None, "bob"])
 def test_removing_a_device_counts_at_once(
     devices: Devices, elsewhere: Accounts, sign_in: SignIn, bob: int, name: str | None
@@ -68,7 +87,7 @@ def test_removing_a_device_counts_at_once(
     device, token = devices.add(bob, "phone", "mobile", "token")
     sign_in.check(name, token, HERE)
     Devices(elsewhere.database).remove(bob, device.public_id)
-    assert sign_in.recall(name, token, HERE) is None
+    assert sign_in.recall(sign_in.key(name, token, HERE)) is None
     with pytest.raises(NotSignedIn):
         sign_in.check(name, token, HERE)
     with pytest.raises(NotFound):
