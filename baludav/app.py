@@ -7,8 +7,8 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from baludav.config import Config
 from providers.house import KEY, House, open_house
-from sync_ext.api import BASE, DOCUMENT, Api
-from sync_ext.endpoints import Ground
+from sync_ext.api import DOCUMENT, Api
+from sync_ext.endpoints import BASE, Ground
 
 __all__ = ["House", "make_app", "open_house"]
 

@@ -10,11 +10,10 @@ import msgspec
 
 from baludav import log
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
-from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected, status_line
+from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from sync_ext import changes, devices, history, openapi, problems, reading
-from sync_ext.endpoints import JSON, Call, Endpoint, Ground
+from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
-BASE = "/api/sync"
 DOCUMENT = "/api/openapi.json"
 
 ENDPOINTS = [
@@ -51,7 +50,7 @@ class Api:
         for template in dict.fromkeys(one.template for one in ENDPOINTS):
             responders = {one.method: self._responder(one) for one in ENDPOINTS if one.template == template}
             self._route(BASE + template, responders)
-        described = msgspec.json.encode(openapi.document(ENDPOINTS, BASE))
+        described = msgspec.json.encode(openapi.document(ENDPOINTS))
         self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -60,8 +59,8 @@ class Api:
 
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal status
-            status = status_line(int(line[:3]))  # falcon still has the reasons of RFC 7231
-            return start_response(status, headers + _GUARDS, exc_info)
+            status = line
+            return start_response(line, headers + _GUARDS, exc_info)
 
         try:
             return self._falcon(environ, start)
@@ -71,6 +70,8 @@ class Api:
     def _route(self, template: str, responders: dict[str, Callable[..., None]]) -> None:
         if "GET" in responders:
             responders["HEAD"] = responders["GET"]
+        allowed = ", ".join(sorted({*responders, "OPTIONS"}))
+        responders["OPTIONS"] = lambda request, response, **values: _options(response, allowed)
         resource = SimpleNamespace(**{f"on_{method.lower()}": respond for method, respond in responders.items()})
         self._falcon.add_route(template, resource)
 
@@ -82,8 +83,8 @@ class Api:
             environ["baludav.principal"] = principal
             if one.changes:
                 reading.require_own_site(environ)
-            query = reading.read_query(request.params, one.query)
-            if "query" in one.handle.__annotations__:
+            query = reading.read_query(request.params, one.query or reading.NoQuery)
+            if one.query is not None:
                 values["query"] = query
             if one.body is not None:
                 values["body"] = reading.read_body(environ, one.body, one.most_bytes)
@@ -103,6 +104,11 @@ class Api:
 
 def _send(response: falcon.Response, status: int, body: bytes, media_type: str) -> None:
     response.status, response.data, response.content_type = status, body, media_type
+
+
+def _options(response: falcon.Response, allowed: str) -> None:
+    response.status = 204
+    response.set_header("Allow", allowed)
 
 
 def _fail(request: falcon.Request, response: falcon.Response, error: Exception, values: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from baludav.accounts.devices import Device
 from baludav.errors import Forbidden, LimitReached, NotFound, TokenExpired
 from baludav.tree.tokens import Token
 from sync_ext.changes import position
-from sync_ext.endpoints import Call, endpoint
+from sync_ext.endpoints import BASE, Call, endpoint
 from sync_ext.types import Answer, Body, ChangeToken, DeviceId, Time, matching, time_of
 
 Name = Annotated[str, matching(r"[^/\\\u0000-\u001f\u007f-\u009f]*", min_length=1, max_length=100)]
@@ -44,7 +44,10 @@ class SyncState(Answer):
     status: Literal["synced", "behind", "conflicted"]
     pending_changes: Annotated[
         int | None,
-        Meta(description="Paths that others changed since its change token; null if that token has expired."),
+        Meta(
+            description="Paths that others changed since its change token, of the first 10,000 changes; null if that "
+            "token has expired."
+        ),
     ]
     conflicts: Annotated[int, Meta(ge=0, description="Conflicts of this device that are not resolved.")]
 
@@ -70,6 +73,7 @@ def register(call: Call, body: NewDevice) -> RegisteredDevice:
     """
     _require_password(call)
     device, token = call.ground.devices.add(call.principal.id, body.name, body.device_type, str(call.user.token()))
+    call.headers.append(("Location", f"{BASE}/devices/{device.public_id}"))
     return RegisteredDevice(
         device_id=device.public_id, name=device.name, device_type=body.device_type, token=token,
         change_token=device.change_token,

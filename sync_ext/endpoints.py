@@ -18,6 +18,7 @@ from baludav.errors import Failure
 from baludav.tree.tree import Tree, UserTree
 from sync_ext.types import Body
 
+BASE = "/api/sync"  # where the API is
 JSON = "application/json"
 SMALL_BODY = 64 * 1024  # bytes
 
@@ -52,10 +53,6 @@ class Call:
         return self.ground.tree.of(self.principal)
 
 
-class NoQuery(Body):
-    """A call that takes no parameters."""
-
-
 @dataclass(frozen=True)
 class Endpoint:
     """One call.
@@ -66,7 +63,7 @@ class Endpoint:
         failures: that this call may meet beside those that any may.
         media_type: of the answer; what is not JSON is sent as the iterable of bytes that it is.
         most_bytes: of the body.
-        query, body, answer: the types; None where there is no body.
+        query, body, answer: the types; None where there are no parameters, or is no body.
         names: of the path parameters.
     """
 
@@ -77,7 +74,7 @@ class Endpoint:
     failures: tuple[type[Failure], ...]
     media_type: str
     most_bytes: int
-    query: type[Body]
+    query: type[Body] | None
     body: type[Body] | None
     answer: type | None
     names: tuple[str, ...]
@@ -111,7 +108,7 @@ def endpoint(
         is_empty = answer is type(None)
         return Endpoint(
             method, template, handle, 204 if is_empty else status, failures, media_type, most_bytes,
-            query=types.get("query", NoQuery), body=types.get("body"), answer=None if is_empty else answer,
+            query=types.get("query"), body=types.get("body"), answer=None if is_empty else answer,
             names=tuple(names),
         )  # fmt: skip
 

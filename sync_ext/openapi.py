@@ -9,27 +9,24 @@ import msgspec
 
 from baludav.errors import REASONS
 from sync_ext import problems
-from sync_ext.endpoints import JSON, Endpoint
+from sync_ext.endpoints import BASE, JSON, Endpoint
 from sync_ext.problems import Problem
 
 _SCHEMAS = "#/components/schemas/{name}"
 
 
-def document(endpoints: Sequence[Endpoint], base: str) -> dict[str, Any]:
-    """The document.
-
-    Args:
-        base: where the API is mounted, as in `/api/sync`.
-    """
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The document that describes these calls."""
     kinds = [Problem, *(kind for one in endpoints for kind in (one.query, one.body, one.answer) if _is_schema(kind))]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS)
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
-    queries = {one.query.__name__: schemas[one.query.__name__] for one in endpoints}
+    queries = {one.query: schemas.pop(one.query.__name__) for one in endpoints if one.query is not None}
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
-        paths.setdefault(base + one.template, {})[one.method.lower()] = _operation(one, queries[one.query.__name__])
+        query = {} if one.query is None else queries[one.query]
+        paths.setdefault(BASE + one.template, {})[one.method.lower()] = _operation(one, query)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -40,7 +37,7 @@ def document(endpoints: Sequence[Endpoint], base: str) -> dict[str, Any]:
         "security": [{"basic": []}, {"device": []}],
         "paths": paths,
         "components": {
-            "schemas": {name: schema for name, schema in schemas.items() if name not in queries},
+            "schemas": schemas,
             "securitySchemes": {
                 "basic": {
                     "type": "http",
@@ -65,7 +62,7 @@ def _operation(one: Endpoint, query: dict[str, Any]) -> dict[str, Any]:
     if description.strip():
         operation["description"] = description.strip()
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in one.names]
-    for name, schema in query["properties"].items():
+    for name, schema in query.get("properties", {}).items():
         is_required = name in query.get("required", ())
         parameters.append({"name": name, "in": "query", "required": is_required, "schema": schema})
     if parameters:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from baludav.errors import (
     BadRequest,
@@ -19,9 +20,10 @@ from baludav.errors import (
     Unexpected,
     UnsupportedMediaType,
 )
+from sync_ext.endpoints import BASE
 
 MEDIA_TYPE = "application/problem+json"
-STATE = "/api/sync/state"
+_STATE = f"{BASE}/state"
 
 # What a call may answer; each endpoint adds its own.
 ANY = (BadRequest, NotSignedIn, TooManyRequests, Unexpected, Unavailable)
@@ -39,8 +41,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
-    field: str | UnsetType = UNSET
-    state: str | UnsetType = UNSET
+    field: Annotated[str, Meta(description="Which value of the request is at fault.")] | UnsetType = UNSET
+    state: Annotated[str, Meta(description="Where everything there is can be read anew.")] | UnsetType = UNSET
 
 
 def status_of(kind: type[Failure]) -> int:
@@ -57,7 +59,7 @@ def problem_of(failure: Failure) -> Problem:
         status=status_of(kind),
         detail=str(failure),
         field=(failure.field if isinstance(failure, BadRequest) else None) or UNSET,
-        state=STATE if isinstance(failure, TokenExpired) else UNSET,
+        state=_STATE if isinstance(failure, TokenExpired) else UNSET,
     )
 
 

@@ -36,6 +36,10 @@ def require_own_site(environ: Mapping[str, Any]) -> None:
         raise Forbidden("A page of another site may not do this")
 
 
+class NoQuery(Body):
+    """A call that takes no parameters."""
+
+
 def read_query(parameters: Mapping[str, Any], kind: type[T]) -> T:
     """The query parameters, by type.
 

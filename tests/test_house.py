@@ -31,6 +31,7 @@ HOMES = {
     "sqlite3": ["baludav.db"],
     "wsgidav": ["providers", "baludav.app"],
     "falcon": ["sync_ext"],
+    "msgspec": ["sync_ext", "baludav.config"],
     "argon2": ["baludav.accounts"],
     "click": ["baludav.cli"],
     "rich": ["baludav.cli"],

@@ -37,16 +37,18 @@ _page = _since.limit(bindparam("most"))
 _inside = _since.where(journal.c.path >= bindparam("first"), journal.c.path < bindparam("last")).limit(
     bindparam("most")
 )
-_pending = select(func.count()).select_from(
+_MOST_PENDING = 10_000  # changes that are counted
+_by_others = (
     select(journal.c.root_id, journal.c.path)
     .where(
         journal.c.number > bindparam("since"),
         journal.c.root_id.in_(bindparam("roots", expanding=True)),
         journal.c.device_id.is_distinct_from(bindparam("device", type_=journal.c.device_id.type)),
     )
-    .distinct()
+    .limit(_MOST_PENDING)
     .subquery()
 )
+_pending = select(func.count()).select_from(select(_by_others).distinct().subquery())
 
 
 class Change(NamedTuple):
@@ -150,7 +152,10 @@ class Feed(Reading):
         return Listing(found, token, None)
 
     def pending(self, since: Token, device_id: int | None) -> int | None:
-        """How many paths others than a device have changed since a token; None if that is not known any more."""
+        """How many paths others than a device have changed since a token; None if that is not known any more.
+
+        Of very many changes only the first are counted.
+        """
         with self.tree.database.snapshot() as connection:
             view = View(connection, self, ())
             try:

@@ -1,5 +1,6 @@
 """A user of the REST API, at the wire."""
 
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -30,13 +31,13 @@ class Client:
             method, f"{self.server.url}/api/sync{path}", timeout=SECONDS, allow_redirects=False, **options
         )
 
-    def get(self, path: str, **parameters: object) -> Any:
+    def get(self, path: str, /, **parameters: object) -> Any:
         """The answer to a GET that must succeed."""
         answer = self("GET", path, params=parameters)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, path: str, **body: object) -> Any:
+    def post(self, path: str, /, **body: object) -> Any:
         """The answer to a POST that must succeed."""
         answer = self("POST", path, json=body)
         assert answer.status_code in (200, 201), answer.text
@@ -48,3 +49,55 @@ class Client:
         client = Client(self.server, self.name, device["token"])
         client.device = device
         return client
+
+
+class Picture:
+    """What a sync client believes is in the tree: only what the API told it. Files by path, with their SHA-256.
+
+    Args:
+        limit: of each page.
+        top: what lies elsewhere is left out.
+    """
+
+    def __init__(self, client: Client, limit: int = 1000, top: str = "") -> None:
+        self.client = client
+        self.limit = limit
+        self.top = top
+        self.tree: dict[str, str | None] = {}
+        self.change_token = ""
+
+    def read(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Read the state, page by page, then what changed since its first page."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.client.get("/state", limit=self.limit, **cursor)
+            assert len(page["files"]) + len(page["collections"]) <= self.limit
+            assert self.change_token in ("", page["change_token"])
+            self.change_token = page["change_token"]
+            for found in (*page["files"], *page["collections"]):
+                self._put(found["path"], found.get("sha256"))
+            meanwhile()
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        self.follow()
+
+    def follow(self) -> list[dict[str, Any]]:
+        """Take over what changed since the token; says what."""
+        found: list[dict[str, Any]] = []
+        has_more = True
+        while has_more:
+            page = self.client.get("/changes", since=self.change_token, limit=self.limit)
+            self.change_token, has_more = page["change_token"], page["has_more"]
+            for change in page["changes"]:
+                path = change["path"]
+                if change["action"] == "deleted" or not change["is_collection"]:
+                    self.tree = {p: s for p, s in self.tree.items() if p != path and not p.startswith(f"{path}/")}
+                if change["action"] != "deleted":
+                    self._put(path, change["sha256"])
+            found += [change for change in page["changes"] if change["path"].startswith(self.top)]
+        return found
+
+    def _put(self, path: str, sha256: str | None) -> None:
+        if path.startswith(self.top):
+            self.tree[path] = sha256
