@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 0.01  # seconds between two looks: a burst of changes is looked at once
+# Between two looks, so that a burst of changes is looked at once, and telling many takes a fifth of the time at most.
+_PAUSE = 0.01  # seconds at least
+_REST = 4  # times what the look and the telling took
+_LONGEST_PAUSE = 1.0
 _RESET = struct.pack("ii", 1, 0)
 _GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -105,10 +108,10 @@ class Parking:
     def park(self, response: "Response") -> None:
         """Take over a connection whose answer waits. For any thread, which then leaves the connection alone."""
         with self._lock:
-            self._arriving.append(response)
             if not self._is_running:
-                self._is_running = True
                 threading.Thread(target=self._run, name="parking", daemon=True).start()
+                self._is_running = True
+            self._arriving.append(response)
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
@@ -152,16 +155,22 @@ class Parking:
             arriving, self._arriving = self._arriving, []
         for response in arriving:
             parked = _Parked(response, next(self._serials))
-            with contextlib.suppress(OSError):
-                # A client whose machine vanished would be noticed only after a quarter of an hour.
-                response.connection.socket.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000)
-                )
-            self._parked[parked.body] = self._by_fd[parked.fd] = parked
-            self._epoll.register(parked.fd, _GONE)
-            self._listen(parked.body.source)
-            heapq.heappush(self._due, (parked.body.due, parked.serial, parked.fd))
-            self._serve(parked)  # only now that a look finds it: what happened on the way here is not missed
+            try:
+                self._enter(parked)
+            except Exception:
+                log.exception("an answer cannot wait")
+                self._drop(parked)
+
+    def _enter(self, parked: _Parked) -> None:
+        with contextlib.suppress(OSError):  # a client whose machine vanished is noticed in time, not after 15 minutes
+            parked.response.connection.socket.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000)
+            )
+        self._parked[parked.body] = self._by_fd[parked.fd] = parked
+        self._epoll.register(parked.fd, _GONE)
+        self._listen(parked.body.source)
+        heapq.heappush(self._due, (parked.body.due, parked.serial, parked.fd))
+        self._serve(parked)  # only now that a look finds it: what happened on the way here is not missed
 
     def _listen(self, source: Source) -> None:
         fd = source.fileno()
@@ -176,13 +185,15 @@ class Parking:
             self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _look(self, fd: int) -> None:
+        begun = time.monotonic()
         try:
             for body in self._sources[fd].look():
                 if body in self._parked:
                     self._serve(self._parked[body])
         except Exception:
             log.exception("it cannot be seen what has happened")
-        self._deaf[fd] = time.monotonic() + _PAUSE
+        now = time.monotonic()
+        self._deaf[fd] = now + min(max(_PAUSE, _REST * (now - begun)), _LONGEST_PAUSE)
 
     def _serve_due(self) -> None:
         now = time.monotonic()
@@ -209,7 +220,8 @@ class Parking:
                 self._drop(parked)
         except Exception:
             log.exception("an answer that waits failed")
-            self._drop(parked)
+            if parked.body in self._parked:
+                self._drop(parked)
 
     def _release(self, parked: _Parked) -> None:
         self._forget(parked)
@@ -228,5 +240,7 @@ class Parking:
             log.exception("an answer that waited could not be closed")
 
     def _forget(self, parked: _Parked) -> None:
-        del self._parked[parked.body], self._by_fd[parked.fd]
-        self._epoll.unregister(parked.fd)
+        self._parked.pop(parked.body, None)
+        self._by_fd.pop(parked.fd, None)
+        with contextlib.suppress(OSError):  # it never came so far
+            self._epoll.unregister(parked.fd)

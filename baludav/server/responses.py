@@ -98,7 +98,7 @@ class Response:
 
     def _finish(self, length: int | None) -> None:
         if not self.is_begun:
-            self.connection.send(self._head(0 if length is None else length))
+            self.connection.send(self._head(0 if length is None and self.has_body else length))
         if self._is_chunked and self.has_body:
             self.connection.send(b"0\r\n\r\n")
         if self._left and self.has_body:
