@@ -105,6 +105,14 @@ class Feed(Reading):
         """The moment at which a collection was looked at."""
         return Token(self.tree.epoch, _sight(self.namespace.roots()), resource.changed)
 
+    def now(self) -> tuple[Token, frozenset[int]]:
+        """The moment now for all that the user sees, as the index has it; and the ids of the storage roots in sight."""
+        mounts = self.namespace.roots()
+        roots = frozenset(root.id for _, root in mounts)
+        with self.tree.database.reading() as connection:
+            number = index.newest(connection, roots)
+        return Token(self.tree.epoch, _sight(mounts), number), roots
+
     def changes(self, since: Token, *, most: int, path: Path = (), is_deep: bool = True) -> Changes:
         """What changed at or below a collection since a token.
 
