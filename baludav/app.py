@@ -9,6 +9,7 @@ from baludav.config import Config
 from providers.house import KEY, House, open_house
 from sync_ext.api import DOCUMENT, Api
 from sync_ext.endpoints import BASE, Ground
+from sync_ext.listeners import Listeners
 
 __all__ = ["House", "make_app", "open_house"]
 
@@ -33,7 +34,8 @@ class App(WsgiDAVApp):
 
     def __init__(self, config: dict[str, Any], house: House) -> None:
         self.house = house
-        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in))
+        self._listeners = Listeners(house.database, house.tree, house.sign_in)
+        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in, self._listeners))
         super().__init__(config)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -48,6 +50,7 @@ class App(WsgiDAVApp):
         return answered
 
     def close(self) -> None:
+        self._listeners.close()
         self.house.close()
 
 

@@ -172,6 +172,10 @@ class Unexpected(Failure):
     """Something went wrong; the log of the server says what."""
 
 
+class TooManyListeners(TooManyRequests):
+    """You wait for changes on as many connections as one user may; close some, or try again later."""
+
+
 class NotImplementedHere(Failure):
     """This server does not know this method or option."""
 

@@ -11,7 +11,7 @@ import msgspec
 from baludav import log
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
-from sync_ext import changes, devices, history, openapi, problems, reading
+from sync_ext import changes, devices, events, history, openapi, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
 DOCUMENT = "/api/openapi.json"
@@ -28,6 +28,7 @@ ENDPOINTS = [
     history.restore_version,
     history.trash,
     history.restore_deleted,
+    events.events,
 ]
 
 # Answers are for the one who asked, and for programs: no cache keeps them, and no browser shows them as a page.
@@ -92,12 +93,13 @@ class Api:
             answer = one.handle(call, **values)
             for name, value in call.headers:
                 response.set_header(name, value)
+            stream = call.later if one.media_type == JSON else answer
             if one.answer is None:
                 response.status = one.status
-            elif one.media_type == JSON:
+            elif stream is None:
                 _send(response, one.status, msgspec.json.encode(answer), JSON)
             else:
-                response.status, response.content_type, response.stream = one.status, one.media_type, answer
+                response.status, response.content_type, response.stream = one.status, one.media_type, stream
 
         return respond
 

@@ -3,12 +3,14 @@
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.json import encode
 
-from baludav.errors import BadRequest, NotFound, TokenExpired
-from baludav.tree.feed import Change
+from baludav.errors import BadRequest, NotFound, TokenExpired, TooManyListeners
+from baludav.tree.feed import Change, Changes
 from baludav.tree.reading import Resource
 from baludav.tree.tokens import Token
 from sync_ext.endpoints import Call, endpoint
+from sync_ext.events import LongPoll
 from sync_ext.types import (
     Answer,
     Body,
@@ -26,6 +28,7 @@ from sync_ext.types import (
 )
 
 MOST = 10_000  # resources or changes on one page
+PATIENCE = 60  # seconds that an answer may wait
 Limit = Annotated[int, Meta(ge=1, le=MOST, description="How many one page has at most.")]
 
 
@@ -72,6 +75,7 @@ class ChangesQuery(Body):
 
     since: ChangeToken
     limit: Limit = 1000
+    wait: Annotated[int, Meta(ge=0, le=PATIENCE, description="Seconds to wait for a change, if there is none yet.")] = 0
 
 
 class ChangedPath(Answer):
@@ -125,10 +129,28 @@ def state(call: Call, query: StateQuery) -> State:
     )
 
 
-@endpoint("GET", "/changes", failures=(TokenExpired,))
+@endpoint("GET", "/changes", failures=(TokenExpired, TooManyListeners))
 def changes(call: Call, query: ChangesQuery) -> ChangedPaths:
-    """What changed since a token, each path once and as it is now."""
-    page = call.user.changes(position(query.since, "since"), most=query.limit)
+    """What changed since a token, each path once and as it is now.
+
+    With `wait`, the answer comes as soon as something changes: with what it is, or with none if the time is over
+    before.
+    """
+    since = position(query.since, "since")
+    page = call.user.changes(since, most=query.limit)
+    found = _page(call, page)
+    if query.wait and call.has_body and not page.changes and not page.has_more:
+
+        def answer() -> bytes:
+            return encode(_page(call, call.user.changes(since, most=query.limit)))
+
+        call.later = LongPoll(
+            call.ground.listeners, call.principal, page.token, query.wait, answer, nothing=encode(found)
+        )
+    return found
+
+
+def _page(call: Call, page: Changes) -> ChangedPaths:
     devices = call.ground.devices.public_ids(call.principal.id)
     return ChangedPaths(
         changes=[_changed(change, devices) for change in page.changes],

@@ -5,7 +5,7 @@ OpenAPI document is made of them.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
@@ -16,6 +16,7 @@ from baludav.accounts.signin import SignIn
 from baludav.config import Config
 from baludav.errors import Failure
 from baludav.tree.tree import Tree, UserTree
+from sync_ext.listeners import Listeners
 from sync_ext.types import Body
 
 BASE = "/api/sync"  # where the API is
@@ -31,6 +32,7 @@ class Ground:
     tree: Tree
     devices: Devices
     sign_in: SignIn
+    listeners: Listeners
 
 
 class Call:
@@ -39,6 +41,7 @@ class Call:
     Attributes:
         environ: of WSGI.
         headers: fields to send with the answer.
+        later: the body to send in place of the answer, as the call waits for one; None if it does not.
     """
 
     def __init__(self, ground: Ground, principal: Principal, environ: Mapping[str, Any]) -> None:
@@ -46,6 +49,12 @@ class Call:
         self.principal = principal
         self.environ = environ
         self.headers: list[tuple[str, str]] = []
+        self.later: Iterable[bytes] | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """False for HEAD: there is nothing to wait for."""
+        return bool(self.environ["REQUEST_METHOD"] != "HEAD")
 
     @cached_property
     def user(self) -> UserTree:

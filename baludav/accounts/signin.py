@@ -85,6 +85,11 @@ class SignIn:
             principal = self.recall(digest)
             return principal if principal is not None else self._compare(digest, name, password, address)
 
+    def still_holds(self, principal: Principal) -> bool:
+        """False if the account was changed in any way since somebody signed in with it; about 5 µs."""
+        state = self._glance.rows(_state, {"id": principal.id})
+        return bool(state) and state[0][0] == principal.revision and not state[0][1]
+
     def key(self, name: str | None, password: str, address: str) -> bytes:
         """What `recall` finds a credential by; it does not give the password away."""
         # The address belongs to it: what one address may skip, another must not.
@@ -106,8 +111,7 @@ class SignIn:
         version = self._glance.version()
         if version is not None and version == found.version:
             return found.principal
-        state = self._glance.rows(_state, {"id": found.principal.id})
-        if not state or state[0][0] != found.principal.revision or state[0][1]:
+        if not self.still_holds(found.principal):
             self._forget(digest)
             return None
         if found.keys is not None:
