@@ -25,6 +25,7 @@ lint: $(TEST_STAMP)
 bench: $(TEST_STAMP)
 	@$(BIN)/python -m perf.benchmark_sync
 	@$(BIN)/python -m perf.load_test_sync
+	@$(BIN)/python -m perf.events
 
 clean:
 	@rm -rf $(VENV)

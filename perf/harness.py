@@ -37,7 +37,7 @@ console = Console(width=None if sys.stdout.isatty() else 170)
 class Server:
     """A server of its own, on a free port with an empty data folder."""
 
-    def __init__(self, folder: Path, durability: str) -> None:
+    def __init__(self, folder: Path, durability: str, workers: int = 0) -> None:
         self.data = folder / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,6 +48,7 @@ class Server:
             "BALUDAV_PORT": str(self.port),
             "BALUDAV_DATA": str(self.data),
             "BALUDAV_DURABILITY": durability,
+            "BALUDAV_WORKERS": str(workers),
             "BALUDAV_ADMIN_PASSWORD": PASSWORD,
             "BALUDAV_LOG_LEVEL": "warning",
         }
@@ -71,17 +72,22 @@ class Server:
     def memory(self) -> int:
         """Resident bytes of the master and its workers."""
         total = 0
-        for pid in [self._process.pid, *self._workers()]:
+        for pid in [self._process.pid, *self.workers()]:
             with contextlib.suppress(OSError):
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
                 total += pages * os.sysconf("SC_PAGE_SIZE")
         return total
 
+    def threads(self) -> int:
+        """Threads of the workers."""
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.workers())
+
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(START_SECONDS)
 
-    def _workers(self) -> list[int]:
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
@@ -94,10 +100,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(durability: str, users: int = 0) -> Iterator[Server]:
-    """A running server with users `user0`, `user1` and so on."""
+def serving(durability: str, users: int = 0, workers: int = 0) -> Iterator[Server]:
+    """A running server with users `user0`, `user1` and so on; without a number of workers, one for each core."""
     with tempfile.TemporaryDirectory(prefix="baludav-perf-") as folder:
-        server = Server(Path(folder), durability)
+        server = Server(Path(folder), durability, workers)
         try:
             for number in range(users):
                 server.command("user", "add", f"user{number}", "--password-stdin", given=PASSWORD + "\n")
@@ -106,13 +112,17 @@ def serving(durability: str, users: int = 0) -> Iterator[Server]:
             server.stop()
 
 
+def authorization(user: str) -> str:
+    """The value of the field by which a user signs in."""
+    return f"Basic {base64.b64encode(f'{user}:{PASSWORD}'.encode()).decode()}"
+
+
 class Client:
     """One keep-alive connection of one user."""
 
     def __init__(self, server: Server, user: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-        token = base64.b64encode(f"{user}:{PASSWORD}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {token}"}
+        self._headers = {"Authorization": authorization(user)}
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -121,6 +131,11 @@ class Client:
         self._connection.request(method, f"/dav/{path}", body, {**self._headers, **(headers or {})})
         answer = self._connection.getresponse()
         return answer.status, answer.read(), answer.headers
+
+    @property
+    def socket(self) -> socket.socket:
+        """Where the requests go out; there after the first of them."""
+        return self._connection.sock
 
     def close(self) -> None:
         self._connection.close()

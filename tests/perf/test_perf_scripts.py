@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from perf import benchmark_sync, load_test_sync
+from perf import benchmark_sync, events, load_test_sync
 
 FIGURES = {"min_ms", "median_ms", "mean_ms", "p95_ms", "p99_ms", "operations_per_second", "success_rate"}
 
@@ -29,3 +29,12 @@ def test_load_test_has_no_failed_operation(tmp_path: Path) -> None:
     for result in results.values():
         assert result["success_rate"] == 1.0
         assert result.keys() >= FIGURES
+
+
+def test_events_are_measured(tmp_path: Path) -> None:
+    """Latency to a listener on the same and on another worker, and what many listeners cost."""
+    assert events.main(["--quick", "--results", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "events.json").read_text())["results"]
+    assert [row["listener on"] for row in results["latency"]] == ["same worker", "another worker"]
+    assert all(0 < row["median_ms"] <= row["p95_ms"] for row in results["latency"])
+    assert results["idle"][0].keys() == {"listeners", "more_threads", "more_MiB", "last_told_ms"}
