@@ -58,5 +58,5 @@ def make_app(config: Config) -> App:
     """The application of one worker; call it after `fork`."""
     house = open_house(config)
     app = App({**_DEFAULTS, **config.wsgidav, "host": config.host, "port": config.port, KEY: house}, house)
-    house.tree.catch_up()
+    house.tree.keep()
     return app

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     trusted_proxies: tuple[str, ...] = ()
     max_upload: str = ""
     max_xml: str = "1MiB"
+    scan_minutes: Annotated[int, msgspec.Meta(ge=1)] = 15
     journal_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
     history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
     history_versions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20

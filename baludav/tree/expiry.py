@@ -1,6 +1,7 @@
 """How long what was overwritten or deleted is kept, and what changed: the oldest goes first."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -19,13 +20,13 @@ _RESERVE = 64 << 20  # bytes that an upload leaves free on a disk, or history ma
 _BATCH = 200
 
 
-def expire(tree: "Tree", root: StorageRoot) -> int:
+def expire(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     """Remove from the history of a storage root what is too old or too much; returns how many entries.
 
     What may be kept is a share of the room that is left: of the quota of a home that has one, else of the disk.
     """
     settings = tree.config.settings
-    oldest_ns = time.time_ns() - settings.history_days * _DAY_NS
+    oldest_ns = now_ns - settings.history_days * _DAY_NS
     with tree.database.reading() as connection:
         live, kept = index.used(connection, root.id), history.used(connection, root.id)
     free = root.storage.free()
@@ -34,9 +35,9 @@ def expire(tree: "Tree", root: StorageRoot) -> int:
     return _shrink(tree.database, root, room * settings.history_percent // 100, oldest_ns)
 
 
-def forget_changes(tree: "Tree", root: StorageRoot) -> int:
+def forget_changes(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     """Forget the changes of a storage root that are older than `journal_days`; returns how many."""
-    before_ns = time.time_ns() - tree.config.settings.journal_days * _DAY_NS
+    before_ns = now_ns - tree.config.settings.journal_days * _DAY_NS
     count = 0
     while gone := tree.database.commit(lambda connection: journal.forget(connection, root.id, before_ns, _BATCH)):
         count += gone
@@ -75,13 +76,17 @@ def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) ->
     return count
 
 
-def expire_all(tree: "Tree") -> int:
-    """Let history and journal of every storage root that is there expire; returns how many entries of the history."""
+def expire_all(tree: "Tree", clock: Callable[[], int] = time.time_ns) -> int:
+    """Let history and journal of every storage root that is there expire; returns how many entries of the history.
+
+    Args:
+        clock: nanoseconds since the epoch.
+    """
     count = 0
     for root in tree.roots.everything():
-        forget_changes(tree, root)
+        forget_changes(tree, root, clock())
         try:
-            count += expire(tree, root)
+            count += expire(tree, root, clock())
         except Failure:
             continue  # its disk is not mounted
     return count

@@ -1,6 +1,7 @@
 """Storage roots: the folders that hold the homes and the shares, and how each is known again."""
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path as DiskPath
 
@@ -16,6 +17,8 @@ from baludav.tree.local import LocalStorage
 from baludav.tree.storage import Stat, Storage
 
 log = logging.getLogger(__name__)
+
+_SURE_SECONDS = 0.5  # how long a storage root that was found counts as the one that is there
 
 _all = select(storage_roots.c.id, storage_roots.c.kind, storage_roots.c.name, storage_roots.c.marker)
 _one = _all.where(storage_roots.c.kind == bindparam("kind"), storage_roots.c.name == bindparam("name"))
@@ -48,6 +51,8 @@ class StorageRoots:
         self._base = config.file.resolve().parent if config.file else DiskPath.cwd()
         self._sync = config.settings.durability == "safe"
         self._open: dict[tuple[str, str], StorageRoot] = {}
+        self._sure_until: dict[tuple[str, str], float] = {}
+        self._failing: set[tuple[str, str]] = set()  # those of which the log tells already
 
     def home(self, user: str) -> StorageRoot:
         """The home of a user.
@@ -73,8 +78,11 @@ class StorageRoots:
         for key in known:
             try:
                 found_roots.append(self._get(*key))
+                self._failing.discard(key)
             except Failure as failure:
-                log.error("%s %s: %s", *key, failure)
+                if key not in self._failing:
+                    self._failing.add(key)
+                    log.error("%s %s: %s", *key, failure)
         return found_roots
 
     def home_names(self) -> list[str]:
@@ -131,11 +139,17 @@ class StorageRoots:
 
     def _get(self, kind: str, name: str) -> StorageRoot:
         root = self._open.get((kind, name))
-        if root is not None:
+        now = time.monotonic()
+        if root is not None and now < self._sure_until.get((kind, name), 0.0):
             return root
         with self._database.reading() as connection:
             found = connection.execute(_one, {"kind": kind, "name": name}).first()
             top = index.top(connection, found.id) if found else None
+        self._sure_until[kind, name] = now + _SURE_SECONDS
+        if root is not None:
+            if found is not None and found.id == root.id:
+                return root
+            self._open.pop((kind, name), None)  # a user was deleted, and perhaps made again, by another process
         if found is None or top is None:
             if kind == "home":
                 raise NotFound()

@@ -1,9 +1,6 @@
 """The one door to files, for one process: opens what the rooms of the tree share."""
 
-import fcntl
 import logging
-import os
-import threading
 import time
 
 from baludav.accounts.accounts import Accounts, Principal
@@ -13,12 +10,13 @@ from baludav.errors import Failure
 from baludav.tree.copying import Copying
 from baludav.tree.feed import Feed
 from baludav.tree.guards import Guards
+from baludav.tree.keeping import Keeper
 from baludav.tree.locking import Locking
 from baludav.tree.locks import Locks
 from baludav.tree.recovery import recover
-from baludav.tree.refreshing import refresh
 from baludav.tree.restoring import Restoring
 from baludav.tree.roots import StorageRoot, StorageRoots
+from baludav.tree.rounds import Pace
 from baludav.tree.scan import Scan
 from baludav.tree.watches import Watches
 
@@ -49,6 +47,7 @@ class Tree:
         self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)
         self._accounts = accounts
+        self._keeper: Keeper | None = None
         self._default_quota = parse_size(config.settings.default_quota)
 
     def of(self, principal: Principal) -> UserTree:
@@ -86,28 +85,16 @@ class Tree:
             if left:
                 log.info("%s %s: cleaned up %d interrupted writes", root.kind, root.name, left)
 
-    def catch_up(self) -> None:
-        """Bring the index up to date in the background, in one process of all that call it."""
-        fd = os.open(self.config.folder / "scanning", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            return
-        threading.Thread(target=self._catch_up, args=(fd,), name="catching up", daemon=True).start()
-
-    def _catch_up(self, fd: int) -> None:
-        try:
-            for root in self.roots.everything():
-                try:
-                    count = sum(refresh(self, root))
-                    log.info("%s %s: %d files in the index", root.kind, root.name, count)
-                except Failure as failure:
-                    log.error("%s %s: %s", root.kind, root.name, failure)
-        finally:
-            os.close(fd)
+    def keep(self) -> None:
+        """Notice changes made outside and let old things expire, in one process of all that call this."""
+        pace = Pace(untold=60.0 * self.config.settings.scan_minutes)
+        self._keeper = Keeper(self, pace)
+        self._keeper.start()
 
     def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.stop()
+        self.scan.close()
         self.watches.close()
         self.guards.close()
         self.roots.close()
