@@ -69,6 +69,11 @@ class BodyReader:
 
     def read(self, size: int | None = -1) -> bytes:
         """Up to `size` bytes, fewer only at the end; everything without a size."""
+        request = self._request
+        if request.is_complete and (size is None or size < 0 or size >= sum(map(len, request.chunks))):
+            body = b"".join(request.chunks)
+            request.chunks.clear()
+            return body
         pieces = []
         left = -1 if size is None or size < 0 else size
         while left:

@@ -202,7 +202,7 @@ def copy_bytes(source: int, target: int, size: int) -> None:
         offset += len(chunk)
 
 
-def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of `data` at `offset`; a short write means the disk is full, and the next one says so."""
     view = memoryview(data)
     while view:

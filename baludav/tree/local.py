@@ -49,7 +49,7 @@ class TemporaryFile:
         self.born_ns = 0
         self._is_in_place = False
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         with translated():
             kernel.write_all(self.fd, data, self.size)
         self.size += len(data)

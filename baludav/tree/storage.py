@@ -61,7 +61,7 @@ class Staged(Protocol):
     def born_ns(self) -> int:
         """As `Storage.born_ns` of the place it is put in; known when it is finished."""
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append; raises InsufficientStorage when the disk is full."""
 
     def copy_from(self, fd: int, size: int) -> None:

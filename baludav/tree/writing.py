@@ -23,6 +23,7 @@ from baludav.tree.guarding import Guarding, Target
 from baludav.tree.index import Known, Row
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
+from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
 from baludav.tree.storage import Aside, Staged
 
@@ -76,13 +77,8 @@ class Upload:
         if self._room is not None and self._staged.size + len(data) > self._room:
             raise OverQuota()
         self._sha256.update(data)
-        try:
-            self._staged.write(data)
-        except DiskFull:  # the history gives way before an upload fails
-            make_room(
-                self._user.tree.database, self._root, self._folder, max(len(data), (self._length or 0) - self.size)
-            )
-            self._staged.write(data)
+        left = max(len(data), (self._length or 0) - self.size)
+        self._user.fill(self._staged, data, self._root, self._folder, left)
 
     def commit(self, *, modified_ns: int | None = None, sha256: str | None = None) -> Written:
         """Make the bytes the resource's, all or nothing.
@@ -97,14 +93,18 @@ class Upload:
         if self._length is not None and self._length != self._staged.size:
             raise BadRequest(f"{self._length} bytes were announced, {self._staged.size} came")
         digest = self._sha256.hexdigest()
-        if sha256 is not None and sha256 != digest:
-            raise BadRequest("The bytes received do not have the digest that was announced")
+        _require_digest(digest, sha256)
         reached("received")
         self._staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
         reached("synced")
         with self._user.guarded(self._path) as (target,):
             self._user.admit(target, self._terms)
             return self._user.install(target, self._staged, digest)
+
+
+def _require_digest(digest: str, announced: str | None) -> None:
+    if announced is not None and announced != digest:
+        raise BadRequest("The bytes received do not have the digest that was announced")
 
 
 class Writing(Guarding):
@@ -127,6 +127,42 @@ class Writing(Guarding):
         target = self.unguarded(path)
         self.admit(target, terms)
         return Upload(self, path, terms, length)
+
+    def replace(
+        self, path: Path, terms: Terms, data: bytes | bytearray, *, modified_ns: int | None = None,
+        sha256: str | None = None,
+    ) -> Written:  # fmt: skip
+        """The same for bytes that are all here: everything is checked once, where `open_write` must check twice."""
+        self.check_size(len(data))
+        digest = hashlib.sha256(data).hexdigest()
+        with self.guarded(path) as (target,):
+            self.admit(target, terms)
+            _require_digest(digest, sha256)
+            self.room_for(target.root, target.place, len(data))
+            folder = target.place.names[:-1]
+            staged = target.root.storage.stage(folder)
+            try:
+                self.fill(staged, data, target.root, folder, len(data))
+                reached("received")
+                staged.finish(mtime_ns=modified_ns, sync=self.tree.sync)
+                reached("synced")
+                return self.install(target, staged, digest)
+            finally:
+                staged.discard()
+
+    def fill(
+        self, staged: Staged, data: bytes | bytearray | memoryview, root: StorageRoot, folder: Path, left: int
+    ) -> None:
+        """Write to a temporary file; the history gives way before a full disk ends an upload.
+
+        Args:
+            left: bytes that are still to come, these included.
+        """
+        try:
+            staged.write(data)
+        except DiskFull:
+            make_room(self.tree.database, root, folder, left)
+            staged.write(data)
 
     def admit(self, target: Target, terms: Terms) -> None:
         """Check that a file may be written here: kind, conditions, locks."""

@@ -7,11 +7,14 @@ from typing import Any
 
 from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
 from baludav.tree.digests import parse_digest
+from baludav.tree.writing import Written
 from providers.live import http_date
 from providers.methods.options import ALLOWED
 from providers.request import Answer, Request, etag_headers, parse_mtime
 
 _PIECE = 256 * 1024
+_SMALL = 256 * 1024  # bytes; so much is taken at once
+_BROKEN_OFF = "The upload broke off; nothing was changed"
 _OC_CHECKSUM = re.compile(r"SHA256:([0-9A-Fa-f]{64})\Z", re.IGNORECASE)
 
 
@@ -25,27 +28,53 @@ def handle(request: Request) -> Answer:
     length = _length(environ)
     sha256, sha512 = _announced_digests(request)
     modified_ns = parse_mtime(environ)
-    with request.user.open_write(request.path, request.terms, length=length) as upload:
-        digest = hashlib.sha512() if sha512 else None
-        try:
-            for piece in _pieces(environ["wsgi.input"], length):
-                upload.write(piece)
-                if digest is not None:
-                    digest.update(piece)
-        except EOFError as error:
-            raise BadRequest("The upload broke off; nothing was changed") from error
-        expected = request.header("X-Expected-Entity-Length")  # macOS, beside chunks
-        if expected is not None and expected.isdigit() and int(expected[:19]) != upload.size:
-            raise BadRequest(f"{expected} bytes were announced, {upload.size} came")
-        if digest is not None and digest.digest() != sha512:
-            raise BadRequest("The bytes received do not have the digest that was announced")
-        written = upload.commit(modified_ns=modified_ns, sha256=sha256)
+    if length is not None and length <= _SMALL and sha512 is None and request.header("Expect") is None:
+        data = _whole(environ["wsgi.input"], length)
+        _require_expected(request, length)
+        written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, sha256=sha256)
+    else:
+        written = _stream(request, length, modified_ns, sha256, sha512)
     headers = [*etag_headers(written.resource), ("Last-Modified", http_date(written.resource.modified))]
     if modified_ns is not None:
         headers.append(("X-OC-Mtime", "accepted"))
     if written.is_created:
         headers += [("Location", request.href(request.path, is_collection=False)), ("Content-Length", "0")]
     return Answer(201 if written.is_created else 204, headers)
+
+
+def _stream(
+    request: Request, length: int | None, modified_ns: int | None, sha256: str | None, sha512: bytes | None
+) -> Written:
+    """Bytes that are not kept in memory, or that the client sends only if it may."""
+    with request.user.open_write(request.path, request.terms, length=length) as upload:
+        digest = hashlib.sha512() if sha512 else None
+        try:
+            for piece in _pieces(request.environ["wsgi.input"], length):
+                upload.write(piece)
+                if digest is not None:
+                    digest.update(piece)
+        except EOFError as error:
+            raise BadRequest(_BROKEN_OFF) from error
+        _require_expected(request, upload.size)
+        if digest is not None and digest.digest() != sha512:
+            raise BadRequest("The bytes received do not have the digest that was announced")
+        return upload.commit(modified_ns=modified_ns, sha256=sha256)
+
+
+def _whole(stream: Any, length: int) -> bytes:
+    try:
+        data: bytes = stream.read(length)
+    except EOFError as error:
+        raise BadRequest(_BROKEN_OFF) from error
+    if len(data) != length:
+        raise BadRequest(_BROKEN_OFF)
+    return data
+
+
+def _require_expected(request: Request, size: int) -> None:
+    expected = request.header("X-Expected-Entity-Length")  # macOS, beside chunks
+    if expected is not None and expected.isdigit() and int(expected[:19]) != size:
+        raise BadRequest(f"{expected} bytes were announced, {size} came")
 
 
 def refuse_patch(request: Request) -> Answer:

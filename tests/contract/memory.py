@@ -42,7 +42,7 @@ class MemoryStaged:
     def fd(self) -> int:
         return self.node.fd
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         os.pwrite(self.fd, data, self.size)
         self.size += len(data)
 
