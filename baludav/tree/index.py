@@ -51,10 +51,13 @@ class Known(NamedTuple):
     def agrees(self) -> bool:
         """True if the row was made of what is on the disk now."""
         if self.stat.is_collection:
-            if self.row.parent_id is None:
-                return True  # the marker says which one it is; after a restore onto another disk its inode is new
-            return self.row.is_collection and (self.row.device, self.row.inode) == (self.stat.device, self.stat.inode)
+            # The marker says which one the top is; after a restore onto another disk its inode is new.
+            return self.row.is_collection and (self.row.parent_id is None or self.is_same_inode)
         return self.row.signature == self.stat
+
+    @property
+    def is_same_inode(self) -> bool:
+        return (self.row.device, self.row.inode) == (self.stat.device, self.stat.inode)
 
     @property
     def is_right(self) -> bool:

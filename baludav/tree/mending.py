@@ -138,7 +138,7 @@ class Mender:
             chain = index.chain(connection, root.id, folder)
             if len(chain) <= len(folder) or stat is None or top is None:
                 return None
-            is_same_disk = Known(chain[0], top).agrees
+            is_same_disk = Known(chain[0], top).is_same_inode
             if not Known(chain[-1], stat).agrees and (is_same_disk or not chain[-1].is_collection):
                 return None
             rows = index.named(connection, chain[-1].id, names)

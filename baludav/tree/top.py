@@ -53,7 +53,7 @@ class Top:
             Unavailable: the marker is missing, so the disk is not mounted.
         """
         now = time.monotonic()
-        if now < self._sure_until:
+        if now < self._sure_until and os.fstat(self._fd).st_nlink:  # else it was removed, and another may be there
             return self._fd
         try:
             found = os.stat(self._marker_file, follow_symlinks=False)
