@@ -81,9 +81,9 @@ class ChangesQuery(Body):
 class ChangedPath(Answer):
     """One path that changed, as it is now.
 
-    A move is a deletion and a creation, whose `moved_from` is where the bytes may lie at the client already: compare
-    their SHA-256. What was deleted need not be known to the client. A collection that was deleted took along what was
-    below it.
+    A move is a deletion and a creation, possibly on a later page, whose `moved_from` is where the bytes may lie at the
+    client already: delete last, and compare the SHA-256. What was deleted need not be known to the client. A collection
+    that was deleted took along what was below it.
     """
 
     path: PathText

@@ -7,7 +7,7 @@ page: together they are one consistent picture, whatever is written meanwhile.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -20,7 +20,7 @@ from baludav.tree.paths import Path
 from baludav.tree.reading import Reading, Resource
 from baludav.tree.roots import StorageRoot
 from baludav.tree.tokens import Token
-from baludav.tree.view import View
+from baludav.tree.view import Spot, View
 
 _since = (
     select(
@@ -58,7 +58,7 @@ class Change(NamedTuple):
         action: created, modified or deleted.
         resource: as it is now; None if it is gone.
         device_id: of the device that made the last change; None for no device, or a change from outside.
-        moved_from: where a created resource was before, if it was moved.
+        moved_from: where a resource was before that was moved, if nothing else is there now.
     """
 
     path: Path
@@ -264,45 +264,42 @@ def _resources(view: View, at: tuple[int, int], most: int) -> Iterator[tuple[Res
                     yield view.resource(mount, root, names, row), (number, row.id)
 
 
-class _Touched(NamedTuple):
-    """A path, when it was first touched."""
-
-    action: str
-    mount: Path
-    root: StorageRoot
-    names: Path
-
-
 def _collapsed(view: View, entries: list[_Entry], is_deep: bool) -> Iterator[Change]:
     """Each path once, as it is now."""
     mounts: dict[int, list[tuple[Path, StorageRoot]]] = {}
     for mount, root in view.relevant:
         mounts.setdefault(root.id, []).append((mount, root))
-    first: dict[Path, _Touched] = {}
+    first: dict[Path, tuple[str, Spot]] = {}
     last: dict[Path, _Entry] = {}
-    origin: dict[Path, Path] = {}
+    origin: dict[Path, Spot | None] = {}
     for entry in entries:
-        names = tuple(entry.path.split("/")) if entry.path else ()
         for mount, root in mounts[entry.root_id]:
-            path, action = view.shown(mount, names), entry.action
-            if path is None or path == view.under:
+            spot, action = view.spot(mount, root, entry.path), entry.action
+            if spot is None or spot.path == view.under:
                 continue
-            if not is_deep and len(path) > len(view.under) + 1:
-                path, action = path[: len(view.under) + 1], "modified"
-            first.setdefault(path, _Touched(action, mount, root, path[len(mount) :]))
-            last[path] = entry
-            if entry.moved_from is not None and action == "created":
-                before = (*mount, *entry.moved_from.split("/"))
-                origin[path] = origin.pop(before, before)
-    found = {path: view.now(path, touched.mount, touched.root, touched.names) for path, touched in first.items()}
-    for path, (action, *_) in first.items():
-        entry, resource = last[path], found[path]
+            if not is_deep and len(spot.path) > len(view.under) + 1:
+                path = spot.path[: len(view.under) + 1]
+                spot, action = Spot(path, mount, root, path[len(mount) :]), "modified"
+            first.setdefault(spot.path, (action, spot))
+            last[spot.path] = entry
+            if action == "created":
+                before = None if entry.moved_from is None else view.spot(mount, root, entry.moved_from)
+                origin[spot.path] = None if before is None else origin.pop(before.path, None) or before
+    for path, (action, spot) in first.items():
+        entry, resource = last[path], view.now(spot)
         if resource is None:
             yield Change(path, "deleted", None, entry.is_collection, entry.device_id, None)
             continue
-        moved_from = origin.get(path)
-        # Only where it was when the client last looked, and where nothing else is now.
-        if moved_from not in first or first[moved_from].action != "deleted" or found[moved_from] is not None:
-            moved_from = None
+        moved_from = _still_there(view, origin.get(path), first)
         action = "created" if action == "created" else "modified"
         yield Change(path, action, resource, resource.is_collection, entry.device_id, moved_from)
+
+
+def _still_there(view: View, before: Spot | None, first: Mapping[Path, tuple[str, Spot]]) -> Path | None:
+    """Where a client may still have what was moved: not where it never had it, nor where something else is now.
+
+    The deletion may have been on an earlier page.
+    """
+    if before is None or first.get(before.path, ("deleted",))[0] != "deleted" or view.now(before) is not None:
+        return None
+    return before.path

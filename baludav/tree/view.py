@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -11,6 +12,15 @@ from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Reading, Resource
 from baludav.tree.roots import StorageRoot
+
+
+class Spot(NamedTuple):
+    """A path of the user's, and where it lies: names below a storage root that is mounted there."""
+
+    path: Path
+    mount: Path
+    root: StorageRoot
+    names: Path
 
 
 class View:
@@ -69,12 +79,18 @@ class View:
             self._paths[resource_id] = None if row is None else self.names(row)
         return self._paths[resource_id]
 
-    def now(self, path: Path, mount: Path, root: StorageRoot, names: Path) -> Resource | None:
+    def spot(self, mount: Path, root: StorageRoot, path: str) -> Spot | None:
+        """Where the user sees a path of the journal; None if they do not."""
+        names = tuple(path.split("/")) if path else ()
+        shown = self.shown(mount, names)
+        return None if shown is None else Spot(shown, mount, root, names)
+
+    def now(self, spot: Spot) -> Resource | None:
         """The resource that is at a path now; None if it is gone."""
-        if len(path) < len(mount):
-            return self.user.look(path)  # the collection of all homes, of which no index knows
-        row = self.row(root, names)
-        return None if row is None else self.resource(mount, root, names, row)
+        if len(spot.path) < len(spot.mount):
+            return self.user.look(spot.path)  # the collection of all homes, of which no index knows
+        row = self.row(spot.root, spot.names)
+        return None if row is None else self.resource(spot.mount, spot.root, spot.names, row)
 
     def virtual_members(self) -> Iterator[Resource]:
         """The collection of all homes, where it is a member of the one in question."""

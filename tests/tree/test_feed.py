@@ -172,13 +172,37 @@ def test_a_move_says_where_from(house: House) -> None:
 
 
 def test_a_page_may_end_within_a_move(house: House) -> None:
-    """Then the resource is deleted on one page and created on the next, without a hint that leads nowhere."""
+    """The resource is deleted on one page and created on the next, which says where from all the same."""
     user = _user(house, "alice")
     mirror = Mirror(user, 1)
     mirror.read()
-    user.move(path("file"), path("renamed"), NO_TERMS, overwrite=True)
-    assert [(change.action, change.moved_from) for change in mirror.follow()] == [("deleted", None), ("created", None)]
+    user.move(path("d"), path("e/d"), NO_TERMS, overwrite=True)
+    user.move(path("e/d/x"), path("e/d/y"), NO_TERMS, overwrite=True)
+    assert [("/".join(c.path), c.action, "/".join(c.moved_from or ())) for c in mirror.follow()] == [
+        ("d", "deleted", ""), ("d/sub", "deleted", ""), ("d/sub/y", "deleted", ""), ("d/x", "deleted", ""),
+        ("e/d", "created", "d"), ("e/d/sub", "created", "d/sub"), ("e/d/sub/y", "created", "d/sub/y"),
+        ("e/d/x", "deleted", ""), ("e/d/x", "deleted", ""), ("e/d/y", "created", "e/d/x"),
+    ]  # fmt: skip
     assert mirror.picture == mirror.truth()
+
+
+def test_a_hint_names_only_what_the_user_sees(house: House) -> None:
+    """Not what a share hides, and not what lies outside of the collection in question."""
+    user = _user(house, "alice")
+    mirror = Mirror(user, 9, ("e",))
+    mirror.read()
+    user.move(path("file"), path("e/file"), NO_TERMS, overwrite=True)
+    assert [(change.path, change.moved_from) for change in mirror.follow()] == [(("e", "file"), None)]
+
+
+def test_what_replaces_a_moved_resource_did_not_come_from_there(house: House) -> None:
+    user = _user(house, "alice")
+    mirror = Mirror(user, 9)
+    mirror.read()
+    user.move(path("file"), path("moved"), NO_TERMS, overwrite=True)
+    user.delete(path("moved"), NO_TERMS)
+    put(user, "moved", b"something else")
+    assert [(change.path, change.moved_from) for change in mirror.follow()] == [(("file",), None), (("moved",), None)]
 
 
 def test_a_collection_is_found_by_either_spelling(house: House) -> None:
