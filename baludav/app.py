@@ -5,6 +5,7 @@ from typing import Any
 
 from wsgidav.wsgidav_app import WsgiDAVApp
 
+from baludav import metrics
 from baludav.config import Config
 from providers.house import KEY, House, open_house
 from sync_ext.api import DOCUMENT, Api
@@ -57,6 +58,7 @@ class App(WsgiDAVApp):
 def make_app(config: Config) -> App:
     """The application of one worker; call it after `fork`."""
     house = open_house(config)
+    metrics.start(config.folder / "metrics")
     app = App({**_DEFAULTS, **config.wsgidav, "host": config.host, "port": config.port, KEY: house}, house)
     house.tree.keep()
     return app

@@ -71,6 +71,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     body_seconds: Seconds = 60
     graceful_seconds: Seconds = 30
     hot_lane: bool = True
+    metrics_token: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

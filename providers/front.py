@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav import log
+from baludav import log, metrics
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.tree.paths import quote
 from providers import xml
-from providers.house import KEY, House
-from providers.signin import HEALTH, Application
+from providers.house import KEY
+from providers.signin import Application
+from providers.special import SPECIAL
 
 # Files come from users: a browser must take none of them for a page or script of this server.
 GUARDS = [
@@ -36,8 +37,9 @@ class Front:
             return start_response(line, headers + GUARDS, exc_info)
 
         try:
-            if environ.get("PATH_INFO") == HEALTH:
-                return self._health(environ, start)
+            special = SPECIAL.get(environ["PATH_INFO"])
+            if special is not None:
+                return special(environ, start, self._config[KEY])
             return self._next(environ, start)
         except Failure as failure:
             log.failed(environ, failure)
@@ -46,14 +48,8 @@ class Front:
             log.failed(environ, error)
             return _answer(environ, start, Unexpected())
         finally:
+            metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
             log.access(environ, status, begun)
-
-    def _health(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        house: House = self._config[KEY]
-        house.accounts.is_empty()  # asks the index
-        body = b"ok\n"
-        start("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:

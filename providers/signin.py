@@ -10,8 +10,6 @@ from typing import Any
 from baludav.accounts.accounts import Principal
 from baludav.accounts.authorization import REALM, signed_in
 
-HEALTH = "/healthz"
-
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -19,7 +17,7 @@ class SignIn:
     """Middleware in WsgiDAV's manner.
 
     It sets `baludav.principal` in the environment: the Principal, or None for the requests that need no
-    sign-in, which are `OPTIONS` and the health check.
+    sign-in, which are those with `OPTIONS`.
 
     Args:
         config: WsgiDAV's; `baludav.house` in it has the sign-in of this process.
@@ -31,7 +29,7 @@ class SignIn:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         principal = None
-        if environ["REQUEST_METHOD"] != "OPTIONS" and environ.get("PATH_INFO") != HEALTH:
+        if environ["REQUEST_METHOD"] != "OPTIONS":
             principal = self._principal(environ)
         environ["baludav.principal"] = principal
         # Empty, as WsgiDAV has it for a request nobody signed.

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 import msgspec
 
-from baludav import log
+from baludav import log, metrics
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from sync_ext import changes, devices, events, history, openapi, problems, reading
@@ -66,6 +66,7 @@ class Api:
         try:
             return self._falcon(environ, start)
         finally:
+            metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
             log.access(environ, status, begun)
 
     def _route(self, template: str, responders: dict[str, Callable[..., None]]) -> None:

@@ -34,6 +34,7 @@ HOMES = {
     "msgspec": ["sync_ext", "baludav.config"],
     "argon2": ["baludav.accounts"],
     "click": ["baludav.cli"],
+    "prometheus_client": ["baludav.metrics"],
     "rich": ["baludav.cli"],
 }
 

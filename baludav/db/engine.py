@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, sele
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from baludav import metrics
 from baludav.db.bell import Bell, Listening
 from baludav.db.checkpoints import Checkpoints
 from baludav.db.glance import Glance
@@ -148,6 +150,7 @@ class _GroupWriter:
                 self._turn_fd = -1
 
     def _lead(self, group: list[_Ticket[Any]]) -> None:
+        begun = time.monotonic()
         fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
         try:
             if self._connection is None:
@@ -167,6 +170,9 @@ class _GroupWriter:
             fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
             for ticket in group:
                 ticket.done = True
+            metrics.count("commits")
+            metrics.count("commit_works", len(group))
+            metrics.count("commit_microseconds", int((time.monotonic() - begun) * 1_000_000))
 
     @staticmethod
     def _one(ticket: _Ticket[Any], connection: Connection, *, alone: bool) -> None:

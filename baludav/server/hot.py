@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from baludav import log
+from baludav import log, metrics
 from baludav.accounts.address import client_address
 from baludav.accounts.authorization import credentials
 from baludav.app import App
@@ -113,6 +113,8 @@ class HotLane:
             return False
         status, pieces = answer
         connection.reply(*pieces)
+        metrics.request(request.method.decode(), status, time.monotonic() - begun)
+        metrics.count("hot_answers")
         log.request(
             connection.remote_addr, user.tree.principal.name, request.method.decode(), request.target.decode("latin-1"),
             status, begun,

@@ -99,6 +99,7 @@ class Selector(ConnectionManager):
 
     def _expire(self, threshold: float) -> None:
         now = time.monotonic()
+        self.server.show_load()
         for connection in self.waiting():
             if connection.deadline < now:
                 connection.expire()

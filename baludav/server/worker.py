@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import cheroot.wsgi
 
+from baludav import metrics
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
 from baludav.server.hot import HotLane
@@ -145,6 +146,11 @@ class Worker(cheroot.wsgi.Server):
         """A connection is about to be closed."""
         self._connections.release(connection)
         self._open.discard(connection)
+
+    def show_load(self) -> None:
+        """Tell the metrics how much there is to do."""
+        metrics.show("open_connections", len(self._open))
+        metrics.show("busy_threads", self.pool.busy)
 
     def environ(self, connection: Connection, request: Request, body: BodyReader) -> dict[str, Any]:
         """The WSGI environment of a request (PEP 3333)."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as DiskPath
 
@@ -84,6 +85,18 @@ class StorageRoots:
                     self._failing.add(key)
                     log.error("%s %s: %s", *key, failure)
         return found_roots
+
+    def unready(self) -> Iterator[tuple[str, Failure]]:
+        """Storage roots that cannot be written to now, and why."""
+        with self._database.reading() as connection:
+            found = [(row.kind, row.name) for row in connection.execute(_all)]
+        for kind, name in found:
+            if kind == "share" and name not in self._shares:
+                continue
+            try:
+                self._get(kind, name).storage.stage(()).discard()
+            except Failure as failure:
+                yield f"{kind} {name}", failure
 
     def home_names(self) -> list[str]:
         """Names of the users who have a home."""
