@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Between two looks, so that a burst of changes is looked at once, and telling many takes a fifth of the time at most.
-_PAUSE = 0.01  # seconds at least
+_PAUSE = 0.005  # seconds at least
 _REST = 4  # times what the look and the telling took
 _LONGEST_PAUSE = 1.0
 _RESET = struct.pack("ii", 1, 0)
