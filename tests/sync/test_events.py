@@ -119,17 +119,25 @@ def test_each_kind_of_change_is_told(
     assert events.next() != before
 
 
-def test_a_change_from_outside_is_told(server: Server, alice: User, listen: Callable[..., Events]) -> None:
-    """As soon as it is found: by a request, or by the command."""
+def test_a_change_from_outside_is_told(server: Server, alice: User, api: Client, listen: Callable[..., Events]) -> None:
+    """Nobody has to ask for anything: what is written beside the server is noticed, and then told."""
     events = listen()
-    events.next()
+    before = events.next()
     folder = server.home("alice") / alice.top.strip("/")
     (folder / "outside").write_bytes(b"made outside")
-    assert alice.propfind("/outside")
-    between = events.next()
-    (folder / "outside").write_bytes(b"and changed")
-    server.baludav("index", "rebuild")
-    assert events.next() != between
+    (folder / "written").write_bytes(b"and another")
+    found: set[str] = set()
+    while found != {f"{alice.top}/outside", f"{alice.top}/written"}:
+        events.next()
+        found = {change["path"] for change in api.get("/changes", since=before)["changes"]}
+
+
+def test_a_command_is_told(server: Server, listen: Callable[..., Events]) -> None:
+    """A new home changes what admins see."""
+    events = listen(_authorization(server, "admin"))
+    before = events.next()
+    server.add_user("dora")
+    assert events.next() != before
 
 
 def test_a_restore_over_the_api_is_told(alice: User, api: Client, listen: Callable[..., Events]) -> None:
