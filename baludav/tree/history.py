@@ -80,7 +80,10 @@ _versions_of = Statement(
     .order_by(versions.c.id.desc())
     .offset(bindparam("newer"))
 )
-_add_version = Statement(insert(versions), Version._fields[1:])
+_writer = select(journal.c.device_id).where(journal.c.number == bindparam("changed")).scalar_subquery()
+_add_version = Statement(
+    insert(versions).values({name: _writer if name == "device_id" else bindparam(name) for name in Version._fields[1:]})
+)
 _remove_version = Statement(delete(versions).where(versions.c.id == bindparam("id")))
 _trash_of = Statement(
     select(*_deleted_columns)
@@ -93,7 +96,6 @@ _trash_of = Statement(
 )
 _one_deleted = select(*_deleted_columns).where(trash.c.resource_id == bindparam("resource"))
 _add_to_trash = Statement(insert(trash), Deleted._fields)
-_writer = Statement(select(journal.c.device_id).where(journal.c.number == bindparam("number")))
 _detach = Statement(
     update(resources).where(resources.c.id == bindparam("which")).values(parent_id=None, name=bindparam("kept"))
 )
@@ -148,7 +150,7 @@ def add_version(
             "sha256": row.sha256,
             "mtime_ns": row.mtime_ns,
             "kept_ns": cause.at_ns,
-            "device_id": _writer.scalar(connection, {"number": row.changed}),
+            "changed": row.changed,
             "reason": reason,
         },
     )

@@ -138,7 +138,6 @@ class Writing(Guarding):
         with self.guarded(path) as (target,):
             self.admit(target, terms)
             _require_digest(digest, sha256)
-            self.room_for(target.root, target.place, len(data))
             folder = target.place.names[:-1]
             staged = target.root.storage.stage(folder)
             try:
@@ -200,7 +199,8 @@ class Writing(Guarding):
             is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
-                row, surplus = index.member(connection, parent.id, name), []
+                # Whoever changes a row holds the guard of its path, as we do.
+                row, surplus = known.row if known else index.member(connection, parent.id, name), []
                 if row is not None and row.is_collection:
                     if away is not None:
                         self.put_in_trash(connection, row, place.names, away, cause)
