@@ -39,9 +39,7 @@ class Server:
 
     def __init__(self, folder: Path, durability: str, workers: int = 0) -> None:
         self.data = folder / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.environment = {
             **os.environ,
             "BALUDAV_HOST": "127.0.0.1",
@@ -97,6 +95,13 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -218,7 +223,9 @@ def save(name: str, folder: Path, results: dict[str, Any], settings: dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     machine = {
+        "processor": _described("/proc/cpuinfo", "model name"),
         "cores": len(os.sched_getaffinity(0)),
+        "memory": _described("/proc/meminfo", "MemTotal"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
@@ -233,3 +240,11 @@ def save(name: str, folder: Path, results: dict[str, Any], settings: dict[str, A
     file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     console.print(f"saved as {file}")
     return file
+
+
+def _described(file: str, name: str) -> str:
+    """A value of one of the kernel's lists of `name: value`."""
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(name):
+            return line.partition(":")[2].strip()
+    return "unknown"

@@ -1,0 +1,107 @@
+"""The comparison with other servers runs, shows what it found, and leaves nothing behind."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from perf import compare
+from perf.figures import Findings
+from perf.peer import Peer
+from perf.peers import PEERS
+from perf.workload import Row
+from tests.serving import TOP, processes, wait_for
+
+OTHERS = [kind.name for kind in PEERS if not kind.name.startswith("baludav")]
+
+
+@pytest.mark.timeout(900)
+def test_every_row_has_a_figure(tmp_path: Path) -> None:
+    """baludav and stock WsgiDAV do all that is asked, and the figures are saved with a picture of them."""
+    assert compare.main(["--quick", "--results", str(tmp_path), "--peers", "baludav,baludav-fast,wsgidav"]) == 0
+    report = json.loads((tmp_path / "compare.json").read_text())
+    rows = report["results"]["rows"]
+    wanted = {row.key for workload in compare.WORKLOADS for row in workload.rows} | {
+        row.key for row in compare.growth.ROWS
+    }
+    assert rows.keys() == wanted
+    for key, row in rows.items():
+        server = "baludav-fast" if key.startswith(("start", "growth")) else "baludav"
+        assert row["servers"][server]["median"] > 0, key
+        assert not any(found["wrong"] for found in row["servers"].values()), row
+    assert rows["get-4k"]["servers"].keys() == {"baludav", "wsgidav"}
+    assert report["settings"]["servers"].keys() == {"baludav", "baludav-fast", "wsgidav"}
+    assert all(line["files/s"] > 0 for line in report["results"]["disk"])
+    picture = etree.parse(tmp_path / "compare.svg").getroot()
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"baludav", "wsgidav", "GET 4 KiB (requests/s)"} <= set(texts)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PEERS if kind.name in OTHERS], ids=OTHERS)
+def test_other_servers_do_the_work(kind: type[Peer], tmp_path: Path) -> None:
+    """Each server that is installed starts with its configuration, answers rightly, and stops."""
+    if not kind.is_installed():
+        pytest.skip(f"{kind.name} is not installed")
+    only = "get-4k,not-modified,head,ranges,propfind,list-many,clients,put-4k,mixed,copy,move,delete,memory"
+    asked = ["--quick", "--results", str(tmp_path), "--peers", kind.name, "--only", only]
+    assert compare.main(asked) == 0
+    rows = json.loads((tmp_path / "compare.json").read_text())["results"]["rows"]
+    assert {key: row["servers"][kind.name]["wrong"] for key, row in rows.items()} == {key: [] for key in rows}
+
+
+MORE, LESS = Row("more", "more"), Row("less", "less", "ms", more_is_better=False)
+
+
+def found(**figures: tuple[float, float]) -> Findings:
+    findings = Findings([MORE, LESS], list(figures), {})
+    for server, (more, less) in figures.items():
+        findings.at(MORE, server).rounds.append(more)
+        findings.at(LESS, server).rounds.append(less)
+    return findings
+
+
+def test_the_best_other_is_never_baludav() -> None:
+    """Who is compared is not the measure; more or less is better as the row says."""
+    findings = found(baludav=(9.0, 1.0), apache=(3.0, 5.0), nginx=(4.0, 6.0))
+    assert findings.best_other(MORE) == ("nginx", 4.0)
+    assert findings.best_other(LESS) == ("apache", 5.0)
+    assert MORE.better(9.0, 4.0) == 2.25
+    assert LESS.better(1.0, 5.0) == 5.0
+
+
+def test_one_wrong_round_leaves_no_figure() -> None:
+    """A server that answered wrongly once is not compared, however fast it was."""
+    findings = found(baludav=(9.0, 1.0), apache=(3.0, 5.0))
+    findings.mark_wrong([MORE], "apache", "404 instead of 200")
+    assert findings.best_other(MORE) is None
+    assert findings.plain()["more"]["servers"]["apache"]["wrong"] == ["404 instead of 200"]
+    assert findings.own_failures() == []
+    findings.mark_wrong([LESS], "baludav", "wrong bytes")
+    assert findings.own_failures() == ["baludav, less: wrong bytes"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_after_an_interruption(ending: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a load stops the server and removes every file."""
+    command = [sys.executable, "-m", "perf.compare", "--quick", "--seconds", "60", "--results", str(tmp_path)]
+    command += ["--peers", "wsgidav", "--only", "get-4k"]
+    environment = {**compare.os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def children() -> set[int]:
+        return {pid for pid, (parent, _) in processes().items() if parent == process.pid}
+
+    try:
+        wait_for(lambda: len(children()) == 2, 90, "a server and the load run")
+        started = children()
+        process.send_signal(ending)
+        assert process.wait(30) != 0
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not started & set(processes()), 10, "both have ended")
+    assert [path.name for path in tmp_path.iterdir()] == []
