@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
-from baludav.tree import history, index, journal
+from baludav.tree import history, index, journal, properties
 from baludav.tree.guarding import Target
 from baludav.tree.hashing import hash_descriptor
 from baludav.tree.index import Known, Row
@@ -23,7 +23,7 @@ from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
-from baludav.tree.storage import Aside, CrossDevice, Staged, Stat
+from baludav.tree.storage import Aside, CrossDevice, Filling, Staged, Stat
 from baludav.tree.writing import Writing, Written
 
 
@@ -33,6 +33,7 @@ class _Copied(NamedTuple):
     path: Path
     source: Resource
     stat: Stat
+    born_ns: int
     sha256: str | None
 
 
@@ -159,24 +160,27 @@ class Copying(Writing):
     ) -> tuple[Path, list["_Copied"]]:
         """Build the copy of a collection among the temporary files."""
         staged, stat = root.storage.stage_folder(place.names[:-1])
-        copied = [_Copied((), resource, stat, None)]
+        copied = [_Copied((), resource, stat, root.storage.born_ns(staged), None)]
         try:
             left: list[tuple[Path, Resource]] = [((), resource)] if is_infinite else []
             size = 0
             while left:
                 below, collection = left.pop()
-                for member in self.members(collection):
-                    if member.place.is_mount:
-                        continue  # a share within the home is not part of it
-                    relative = (*below, member.name)
-                    if member.is_collection:
-                        copied.append(_Copied(relative, member, root.storage.make_folder((*staged, *relative)), None))
+                # A share within the home is not part of it.
+                members = [member for member in self.members(collection) if not member.place.is_mount]
+                size += sum(member.size for member in members)
+                self.room_for(root, place, size)
+                with root.storage.filling((*staged, *below)) as folder:
+                    for member in members:
+                        relative = (*below, member.name)
+                        if not member.is_collection:
+                            with contextlib.suppress(NotFound):  # it was deleted meanwhile
+                                copied.append(self._copy_member(member, folder, relative))
+                            continue
+                        made = (*staged, *relative)
+                        stat = root.storage.make_folder(made)
+                        copied.append(_Copied(relative, member, stat, root.storage.born_ns(made), None))
                         left.append((relative, member))
-                        continue
-                    size += member.size
-                    self.room_for(root, place, size)
-                    with contextlib.suppress(NotFound):  # it was deleted meanwhile
-                        copied.append(self._copy_member(member, root, staged, relative))
             if self.tree.sync:
                 root.storage.sync_all(staged)
             root.storage.set_mtime(staged, resource.modified_ns)
@@ -186,19 +190,29 @@ class Copying(Writing):
         reached("synced")
         return staged, copied
 
-    def _copy_member(self, member: Resource, root: StorageRoot, staged: Path, relative: Path) -> "_Copied":
-        source = self.open(member.path)
+    def _copy_member(self, member: Resource, folder: Filling, relative: Path) -> "_Copied":
+        source, row = self._open_member(member)
         try:
-            stat, fd = root.storage.copy_into((*staged, *relative), source.fd, member.size, member.modified_ns)
-            try:
-                sha256 = member.sha256
-                if stat.size != member.size or source.resource.sha256 != member.sha256 or sha256 is None:
-                    sha256 = hash_descriptor(fd)
-            finally:
-                os.close(fd)
-            return _Copied(relative, member, stat, sha256)
+            copied = folder.copy(relative[-1], source, member.size, member.modified_ns)
+            is_known = row is not None and Stat.of(os.fstat(source)) == row.signature
         finally:
-            source.close()
+            os.close(source)
+        try:
+            sha256 = member.sha256 if is_known else hash_descriptor(copied.fd)
+        finally:
+            os.close(copied.fd)
+        return _Copied(relative, member, copied.stat, copied.born_ns, sha256)
+
+    def _open_member(self, member: Resource) -> tuple[int, Row | None]:
+        """A descriptor of a member of a listing, and its row if its bytes are those that were listed."""
+        place = member.place
+        assert place.root is not None
+        row = self.tree.scan.remembered(place.root, place.names)
+        if row is not None and row.sha256 == member.sha256:
+            fd = place.root.storage.open_known(place.names, row.signature)
+            if fd is not None:
+                return fd, row
+        return place.root.storage.open(place.names), None
 
     def _install_collection(self, target: Target, staged: Path, copied: list["_Copied"]) -> Written:
         place, root, known, _ = target
@@ -207,7 +221,6 @@ class Copying(Writing):
         with self.quota_turn(root, size), self._aside(target) as aside:
             root.storage.move(staged, root.storage, place.names)
             away = None if aside is None else aside.put_away()
-            born = {item.path: root.storage.born_ns((*place.names, *item.path)) for item in copied}
             settled = {
                 item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
                 for item in copied
@@ -216,15 +229,18 @@ class Copying(Writing):
             def work(connection: Connection) -> Row:
                 self._clear(connection, target, away, cause)
                 ids: dict[Path, int] = {}
+                have_properties = properties.read_many(
+                    connection, (item.source.id for item in copied if item.source.id is not None)
+                )
                 for item in copied:
                     row = index.add(
                         connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
                         parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
-                        sha256=item.sha256, born_ns=born[item.path], created_ns=cause.at_ns,
+                        sha256=item.sha256, born_ns=item.born_ns, created_ns=cause.at_ns,
                         is_settled=settled[item.path],
                     )  # fmt: skip
                     ids[item.path] = row.id
-                    if item.source.id is not None:
+                    if item.source.id in have_properties:
                         index.copy_properties(connection, item.source.id, row.id)
                 index.use(connection, root.id, size)
                 top = index.by_id(connection, ids[()])

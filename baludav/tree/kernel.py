@@ -178,14 +178,19 @@ def _checked(result: int) -> int:
     return result
 
 
-def copy_bytes(source: int, target: int, size: int) -> None:
-    """Copy a whole file: shared blocks where the file system can, in the kernel where it can, else by hand."""
+def share_blocks(source: int, target: int) -> bool:
+    """Let an empty file share the blocks of another; False where the file system cannot."""
     try:
         fcntl.ioctl(target, _FICLONE, source)
-        return
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS):
             raise
+        return False
+    return True
+
+
+def copy_bytes(source: int, target: int, size: int) -> None:
+    """Copy a whole file into an empty one, in the kernel where it can, else by hand."""
     offset = 0
     while offset < size:
         try:

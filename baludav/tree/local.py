@@ -25,7 +25,7 @@ from baludav.tree.marker import KEPT, TEMPORARY
 from baludav.tree.oserrors import translated
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
-from baludav.tree.storage import CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
+from baludav.tree.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
 from baludav.tree.top import Top
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class TemporaryFile:
     def copy_from(self, fd: int, size: int) -> None:
         """Take all bytes of an open file."""
         with translated():
-            kernel.copy_bytes(fd, self.fd, size)
+            if not kernel.share_blocks(fd, self.fd):
+                kernel.copy_bytes(fd, self.fd, size)
             self.size = os.fstat(self.fd).st_size
 
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
@@ -82,6 +83,33 @@ class TemporaryFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class StagedFolder:
+    """A staged folder, while files are copied into it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._kind = os.fstat(fd)
+        self._shares_blocks = True
+
+    def copy(self, name: str, source: int, size: int, mtime_ns: int) -> CopiedFile:
+        """Copy an open file to a new name, not synced."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with translated():
+            fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+            try:
+                _adopt(fd, self._kind, self._kind.st_mode & 0o666)
+                self._shares_blocks = self._shares_blocks and kernel.share_blocks(source, fd)
+                if not self._shares_blocks:
+                    kernel.copy_bytes(source, fd, size)
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+                found = Stat.of(os.fstat(fd))
+                assert found is not None
+                return CopiedFile(found, kernel.born_ns(fd), fd)
+            except BaseException:
+                os.close(fd)
+                raise
 
 
 class TakenAside:
@@ -349,23 +377,13 @@ class LocalStorage:
         path = (*place, secrets.token_hex(12))
         return path, self.make_folder(path)
 
-    def copy_into(self, path: Path, source: int, size: int, mtime_ns: int) -> tuple[Stat, int]:
-        """Copy an open file to a new name within a staged folder, not synced; the caller closes the descriptor."""
-        with translated():
-            with self._top.parent(path) as parent:
-                kind = os.fstat(parent)
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                fd = os.open(path[-1], flags, 0o600, dir_fd=parent)
-            try:
-                _adopt(fd, kind, kind.st_mode & 0o666)
-                kernel.copy_bytes(source, fd, size)
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
-                found = Stat.of(os.fstat(fd))
-            except BaseException:
-                os.close(fd)
-                raise
-        assert found is not None
-        return found, fd
+    @contextlib.contextmanager
+    def filling(self, path: Path) -> Iterator["StagedFolder"]:
+        """A staged folder, or one in it, for copying files into it."""
+        with self._top.opened(path, FOLDER_FLAGS) as fd:
+            if fd is None:
+                raise errors.NotFound()
+            yield StagedFolder(fd)
 
     def sync_all(self, path: Path) -> None:
         """Bring everything written to the file system of `path` to the disk, many new files at once."""

@@ -7,6 +7,7 @@ storage passes, and an in-memory reference that shows what the words mean.
 import os
 import stat as modes
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from baludav.tree.paths import Path
@@ -72,6 +73,26 @@ class Staged(Protocol):
 
     def discard(self) -> None:
         """Remove what was not put in place; harmless afterwards."""
+
+
+class Filling(Protocol):
+    """A staged folder, while files are copied into it."""
+
+    def copy(self, name: str, source: int, size: int, mtime_ns: int) -> "CopiedFile":
+        """Copy an open file to a new name, unsynced."""
+
+
+class CopiedFile(NamedTuple):
+    """A file that was copied.
+
+    Attributes:
+        born_ns: as `Storage.born_ns`.
+        fd: for reading it back, which the caller closes.
+    """
+
+    stat: Stat
+    born_ns: int
+    fd: int
 
 
 class Aside(Protocol):
@@ -170,10 +191,10 @@ class Storage(Protocol):
         """
 
     def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
-        """An invisible empty folder, to be filled by `make_folder` and `copy_into` and moved into `folder`."""
+        """An invisible empty folder, to be filled by `make_folder` and `filling` and moved into `folder`."""
 
-    def copy_into(self, path: Path, source: int, size: int, mtime_ns: int) -> tuple[Stat, int]:
-        """Copy an open file to a new name in a staged folder, unsynced; with a descriptor the caller closes."""
+    def filling(self, path: Path) -> AbstractContextManager[Filling]:
+        """A staged folder, or one in it, for copying files into it."""
 
     def sync_all(self, path: Path) -> None:
         """Bring everything written where `path` lies to the disk."""

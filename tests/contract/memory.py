@@ -1,13 +1,14 @@
 """A storage in memory: what the words of the contract mean, without a disk. It keeps nothing after a crash."""
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from baludav import errors
 from baludav.tree.paths import RESERVED, Path, is_visible
-from baludav.tree.storage import CrossDevice, Kept, Staged, Stat, Storage
+from baludav.tree.storage import CopiedFile, CrossDevice, Kept, Staged, Stat, Storage
 
 _SPACE = 1 << 40
 _clock = itertools.count(1_700_000_000_000_000_000)
@@ -58,6 +59,18 @@ class MemoryStaged:
 
     def discard(self) -> None:
         self.size = 0
+
+
+class MemoryFilling(NamedTuple):
+    storage: "MemoryStorage"
+    path: Path
+
+    def copy(self, name: str, source: int, size: int, mtime_ns: int) -> CopiedFile:
+        staged = MemoryStaged()
+        staged.copy_from(source, size)
+        staged.finish(mtime_ns=mtime_ns, sync=False)
+        path = (*self.path, name)
+        return CopiedFile(self.storage.put(staged, path), staged.born_ns, self.storage.open(path))
 
 
 class MemoryAside(NamedTuple):
@@ -207,11 +220,11 @@ class MemoryStorage:
         path = (RESERVED, str(next(_names)))
         return path, self.make_folder(path)
 
-    def copy_into(self, path: Path, source: int, size: int, mtime_ns: int) -> tuple[Stat, int]:
-        staged = MemoryStaged()
-        staged.copy_from(source, size)
-        staged.finish(mtime_ns=mtime_ns, sync=False)
-        return self.put(staged, path), self.open(path)
+    @contextlib.contextmanager
+    def filling(self, path: Path) -> Iterator["MemoryFilling"]:
+        if self.stat(path) is None:
+            raise errors.NotFound
+        yield MemoryFilling(self, path)
 
     def sync_all(self, path: Path) -> None:
         pass

@@ -235,10 +235,13 @@ def test_a_staged_folder_is_seen_when_it_is_moved_into_place(storage: Storage) -
     assert found.is_collection
     storage.make_folder((*staged, "d"))
     source = storage.open(("f",))
-    copied, fd = storage.copy_into((*staged, "d", "g"), source, 6, 9_000_000_000)
+    with storage.filling((*staged, "d")) as folder:
+        copied = folder.copy("g", source, 6, 9_000_000_000)
     os.close(source)
-    os.close(fd)
-    assert (copied.size, copied.mtime_ns) == (6, 9_000_000_000)
+    assert os.pread(copied.fd, 9, 0) == b"copied"
+    os.close(copied.fd)
+    assert (copied.stat.size, copied.stat.mtime_ns) == (6, 9_000_000_000)
+    assert copied.born_ns == storage.born_ns((*staged, "d", "g"))
     assert _names(storage) == {"f"}
     storage.sync_all(())
     storage.move(staged, storage, ("tree",))
