@@ -95,7 +95,7 @@ class _Master:
         try:
             for _ in range(self._options.workers):
                 self._add(self._children, self._fork())
-            while self._children or self._leaving:
+            while self._children or self._leaving or self._restart_at is not None:
                 status = self._turn(wake_read)
                 if status is not None:
                     return status
@@ -142,6 +142,7 @@ class _Master:
         if number in (signal.SIGTERM, signal.SIGINT):
             again = self._stopping_since is not None
             self._stopping_since = self._stopping_since or time.monotonic()
+            self._restart_at = None
             for child in (*self._children.values(), *self._leaving.values(), *(self._reload or {}).values()):
                 os.kill(child.pid, signal.SIGKILL if again else signal.SIGTERM)
         elif number == signal.SIGHUP and self._stopping_since is None and self._reload is None:

@@ -37,6 +37,22 @@ def test_a_killed_worker_is_replaced(start: Callable[..., Running]) -> None:
     wait_for(lambda: len(server.workers()) == 2 and before[0] not in server.workers(), 10, "a new worker")
 
 
+def test_all_workers_die_at_once(start: Callable[..., Running]) -> None:
+    """They are replaced, though not at once, since they lived so shortly; until then a stop is a stop."""
+    for is_stopped in (False, True):
+        server = start(workers=2)
+        before = server.workers()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda server=server, before=before: not set(server.workers()) & set(before), 10, "they are gone")
+        if is_stopped:
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(10) == 0
+        else:
+            assert server.ask("GET / HTTP/1.1")[0] == 200
+            assert len(server.workers()) == 2
+
+
 def test_sigterm_lets_a_transfer_finish(start: Callable[..., Running]) -> None:
     """A download that has begun is completed; then everything has ended, with status 0."""
     server = start(workers=2)
