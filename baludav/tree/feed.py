@@ -126,7 +126,7 @@ class Feed(Reading):
         under = self._collection(path)
         with self.tree.database.snapshot() as connection:
             view = View(connection, self, self._spelled(under))
-            newest = self._check(view, since)
+            newest = self._check(view, since, under.changed)
             rows = _journal(view, since.number, most + 1)
             has_more = len(rows) > most
             rows = rows[:most]
@@ -199,9 +199,11 @@ class Feed(Reading):
         )
         return (*mount, *place.names)
 
-    def _check(self, view: View, token: Token) -> int:
+    def _check(self, view: View, token: Token, changed: int | None = None) -> int:
         """The number of the last change below the collection in question.
 
+        Args:
+            changed: that of its last change, if nothing else is of interest.
         Raises:
             TokenExpired: the changes since the token are not known.
         """
@@ -209,7 +211,9 @@ class Feed(Reading):
         newest = index.newest(view.connection, {root.id for _, root in view.mounts})
         if (token.epoch, token.sight) != (self.tree.epoch, _sight(view.mounts)):
             raise TokenExpired()
-        if not floor(view.connection, relevant) <= token.number <= newest:
+        # Of a collection that has not changed since, nothing can have been forgotten, however much has elsewhere.
+        is_known = (changed is not None and changed <= token.number) or floor(view.connection, relevant) <= token.number
+        if not is_known or token.number > newest:
             raise TokenExpired()
         return index.newest(view.connection, relevant)
 

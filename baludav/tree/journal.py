@@ -38,9 +38,9 @@ _COLUMNS = (
 )  # fmt: skip
 _insert = Statement(insert(journal), _COLUMNS)
 _newest = Statement(select(func.max(journal.c.number)))
-_oldest = (
-    select(journal.c.number)
-    .where(journal.c.root_id == bindparam("root"), journal.c.at_ns < bindparam("before"))
+_oldest = Statement(
+    select(journal.c.number, journal.c.at_ns)
+    .where(journal.c.root_id == bindparam("root"))
     .order_by(journal.c.number)
     .limit(bindparam("most"))
 )
@@ -171,7 +171,9 @@ def forget(connection: Connection, root_id: int, before_ns: int, most: int) -> i
     Returns:
         how many.
     """
-    numbers = connection.scalars(_oldest, {"root": root_id, "before": before_ns, "most": most}).all()
+    # Of the first only: this is a moment of everybody's turn to write, and the journal may be long.
+    oldest = _oldest.rows(connection, {"root": root_id, "most": most})
+    numbers = [number for number, at_ns in oldest if at_ns < before_ns]
     if not numbers:
         return 0
     key = f"{_FLOOR}.{root_id}"

@@ -267,3 +267,20 @@ def test_what_comes_into_sight_ends_the_token(house: House) -> None:
     house.tree.create_home("carol")
     with pytest.raises(TokenExpired):
         root.changes(token, most=9)
+
+
+def test_a_quiet_collection_in_a_busy_home(house: House) -> None:
+    """What is forgotten of the home concerns no token from after the last change below the collection."""
+    user = _user(house, "alice")
+    quiet = user.token(("d",))
+    for number in range(3):
+        put(user, "file", b"%d" % number)
+    house.database.commit(lambda c: c.execute(update(journal).values(at_ns=1)))
+    expiry.expire_all(house.tree)
+    assert user.changes(quiet, most=9, path=("d",)).changes == []
+    put(user, "d/x", b"new")
+    with pytest.raises(TokenExpired):
+        user.changes(quiet, most=9, path=("d",))
+    fresh = user.token(("d",))
+    put(user, "d/x", b"newer")
+    assert [change.path for change in user.changes(fresh, most=9, path=("d",)).changes] == [("d", "x")]
