@@ -28,7 +28,8 @@ class TreeProvider(DAVProvider):
     def __init__(self, application: Any) -> None:
         super().__init__()
         if KEY not in application.config:  # stock WsgiDAV: nobody has opened it
-            application.config[KEY] = open_house(build(application.config))
+            house = application.config[KEY] = open_house(build(application.config))
+            house.tree.keep()
         self._config = application.config
 
     @property

@@ -15,47 +15,19 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
-from baludav.tree import history, index, journal, vanished
+from baludav.tree import index, vanished
 from baludav.tree.guards import Guards, Target
-from baludav.tree.hashing import Hashed, Patience, hash_file
+from baludav.tree.hashing import Patience, hash_file
 from baludav.tree.index import Known, Row
-from baludav.tree.journal import Cause
 from baludav.tree.locks import Locks
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
+from baludav.tree.sightings import Origin, Outcome, Seen
 from baludav.tree.storage import Stat
-from baludav.tree.vanished import Whereabouts
 
 _ATTEMPTS = 3  # at names that keep changing while they are looked at
-
-
-class _Origin(NamedTuple):
-    """The resource that was moved to where an inode was found, and where it was before."""
-
-    row: Row
-    place: Whereabouts
-
-
-class _Seen(NamedTuple):
-    """A look at one name on the disk.
-
-    Attributes:
-        row: what the index had there.
-        stat: None if nothing is there.
-        sha256: of its bytes, if they were hashed or are known.
-    """
-
-    name: str
-    row: Row | None
-    stat: Stat | None
-    sha256: str | None = None
-    born_ns: int = 0
-    is_settled: bool = False
-    origin: _Origin | None = None
 
 
 class _Survey(NamedTuple):
@@ -146,7 +118,7 @@ class Mender:
 
     def _look(
         self, root: StorageRoot, folder: Path, survey: _Survey, names: list[str], patience: Patience
-    ) -> list[_Seen]:
+    ) -> list[Seen]:
         """Look at members that the index has wrong, and hash what must be hashed."""
         parent = survey.chain[-1]
         moved = self._known_inodes(root, survey, names) if survey.is_same_disk else {}
@@ -155,7 +127,7 @@ class Mender:
         for name in sorted(names, key=lambda name: survey.stats[name].inode if name in survey.stats else 0):
             path, row, stat = (*folder, name), survey.rows.get(name), survey.stats.get(name)
             if stat is None:
-                seen.append(_Seen(name, row, None))
+                seen.append(Seen(name, row, None))
             elif row is None or not _is_unmounted(root, path, parent, row, stat):
                 known = moved.get((stat.device, stat.inode), [])
                 seen.append(self._see(root, path, row, stat, known, patience))
@@ -181,30 +153,29 @@ class Mender:
 
     def _see(
         self, root: StorageRoot, path: Path, row: Row | None, stat: Stat, known: list[Row], patience: Patience
-    ) -> _Seen:
+    ) -> Seen:
         """Look at one name; hash the bytes unless they are those of a resource that was moved here."""
         origin = None
         if known or stat.is_collection:
             born_ns = root.storage.born_ns(path)
             origin = self._origin(root, stat, born_ns, known)
             if stat.is_collection:
-                return _Seen(path[-1], row, stat, None, born_ns, False, origin)
+                return Seen(path[-1], row, stat, None, born_ns, False, origin)
             if origin is not None and _has_same_bytes(origin.row, stat):
                 is_settled = self.is_settled(root, path, stat, time.time_ns())
-                return _Seen(path[-1], row, stat, origin.row.sha256, born_ns, is_settled, origin)
+                return Seen(path[-1], row, stat, origin.row.sha256, born_ns, is_settled, origin)
         try:
             hashed = hash_file(root, path, patience)
         except NotFound:
-            return _Seen(path[-1], row, None)
+            return Seen(path[-1], row, None)
         except Failure:  # unreadable for the server; it is listed all the same
-            hashed = Hashed(stat, None, root.storage.born_ns(path), 0)
+            return Seen(path[-1], row, stat, None, root.storage.born_ns(path), False, origin)
         if hashed.sha256 is None:
             self._hash_later(root, path)
-            return _Seen(path[-1], row, hashed.stat, None, hashed.born_ns, False, origin)
-        is_settled = self.is_settled(root, path, hashed.stat, hashed.looked_ns)
-        return _Seen(path[-1], row, hashed.stat, hashed.sha256, hashed.born_ns, is_settled, origin)
+        is_settled = hashed.sha256 is not None and self.is_settled(root, path, hashed.stat, hashed.looked_ns)
+        return Seen(path[-1], row, hashed.stat, hashed.sha256, hashed.born_ns, is_settled, origin)
 
-    def _origin(self, root: StorageRoot, stat: Stat, born_ns: int, known: list[Row]) -> _Origin | None:
+    def _origin(self, root: StorageRoot, stat: Stat, born_ns: int, known: list[Row]) -> Origin | None:
         """The resource that was moved, if it was."""
         for row in known:
             if not _is_same_inode(row, stat, born_ns):
@@ -212,12 +183,12 @@ class Mender:
             with self._database.reading() as connection:
                 place = vanished.whereabouts(connection, row)
             if place is not None and (place.is_vanished or not _is_at(root, place.path, row)):
-                return _Origin(row, place)
+                return Origin(row, place)
         return None
 
     # Committing
 
-    def _commit(self, root: StorageRoot, folder: Path, seen: list[_Seen]) -> list[str]:
+    def _commit(self, root: StorageRoot, folder: Path, seen: list[Seen]) -> list[str]:
         """Write into the index what was seen; returns the names that have changed since, and are still wrong."""
         targets: list[Target] = [(root.id, (*folder, look.name)) for look in seen]
         targets += [(root.id, look.origin.place.path) for look in seen if look.origin is not None]
@@ -229,11 +200,11 @@ class Mender:
             for look in seen:
                 still = _still(root, look, survey)
                 if still is not None:
-                    work.append(still)
+                    work += [still] if still.has_news else []
                 elif not survey.is_right(look.name):
                     left.append(look.name)
             if work:
-                outcome = _Outcome(self._locks, folder, survey)
+                outcome = Outcome(self._locks, folder, survey.chain[-1], is_same_disk=survey.is_same_disk)
                 left += self._database.commit(lambda connection: outcome.write(connection, work))
         return left
 
@@ -264,7 +235,7 @@ def _is_unmounted(root: StorageRoot, path: Path, parent: Row, row: Row, stat: St
     return stat.device == parent.device and not root.storage.scan(path)
 
 
-def _still(root: StorageRoot, look: _Seen, survey: _Survey) -> _Seen | None:
+def _still(root: StorageRoot, look: Seen, survey: _Survey) -> Seen | None:
     """What was seen, if it is still so; None if a request, or something outside, has changed it since."""
     row, stat = survey.rows.get(look.name), survey.stats.get(look.name)
     if row != look.row:
@@ -278,105 +249,3 @@ def _still(root: StorageRoot, look: _Seen, survey: _Survey) -> _Seen | None:
         return look
     is_same = stat[:3] == look.stat[:3] and (stat.is_collection or look.sha256 is None)
     return look._replace(stat=stat) if is_same else None
-
-
-class _Outcome:
-    """Writes what was seen in one folder into the index, in one transaction."""
-
-    def __init__(self, locks: Locks, folder: Path, survey: _Survey) -> None:
-        self._locks = locks
-        self._folder = folder
-        self._parent = survey.chain[-1]
-        self._is_same_disk = survey.is_same_disk
-        self._cause = Cause(time.time_ns())
-
-    def write(self, connection: Connection, looks: list[_Seen]) -> list[str]:
-        """First all that leaves a place, then all that comes to one; returns the names that could not be written."""
-        staying, arriving, left = [], [], []
-        taken: set[int] = set()
-        for look in looks:
-            origin = look.origin
-            if self._is_same_resource(look):
-                staying.append(look)
-            elif origin is None:
-                arriving.append(look)
-            elif origin.row.id in taken:
-                arriving.append(look._replace(origin=None))  # two links to what has vanished: one of them is new
-            elif vanished.whereabouts(connection, origin.row) != origin.place:
-                left.append(look.name)
-            else:
-                arriving.append(look)
-                taken.add(origin.row.id)
-        self._take_out(connection, arriving)
-        self._put_in(connection, [look for look in arriving if look.stat is not None])
-        for look in staying:
-            self._see_again(connection, look)
-        return left
-
-    def _is_same_resource(self, look: _Seen) -> bool:
-        """True if what is at a name now is the resource that was there."""
-        row, stat = look.row, look.stat
-        if row is None or stat is None or row.is_collection != stat.is_collection:
-            return False
-        if (row.device, row.inode, row.born_ns) == (stat.device, stat.inode, look.born_ns):
-            return True
-        if stat.is_collection:
-            return not self._is_same_disk
-        return row.sha256 is not None and row.sha256 == look.sha256
-
-    def _take_out(self, connection: Connection, looks: list[_Seen]) -> None:
-        leaving: dict[int, tuple[Path, Row]] = {}
-        for look in looks:
-            if look.row is not None:
-                leaving[look.row.id] = (*self._folder, look.name), look.row
-            if look.origin is not None and not look.origin.place.is_vanished:
-                leaving[look.origin.row.id] = look.origin.place.path, look.origin.row
-        # The deepest first: what is moved out of something that vanishes does not vanish with it.
-        for path, row in sorted(leaving.values(), key=lambda found: -len(found[0])):
-            vanished.take_out(connection, self._locks, row, path, self._cause)
-
-    def _put_in(self, connection: Connection, looks: list[_Seen]) -> None:
-        new = []
-        for look in looks:
-            assert look.stat is not None
-            if look.origin is None:
-                new.append(index.new_values(
-                    root_id=self._parent.root_id, parent_id=self._parent.id, name=look.name, stat=look.stat,
-                    sha256=look.sha256, born_ns=look.born_ns, is_settled=look.is_settled,
-                ))  # fmt: skip
-                continue
-            self._see(connection, look.origin.row, look)
-            path = (*self._folder, look.name)
-            vanished.put_in(
-                connection, look.origin.row, self._parent, path, self._cause, moved_from=look.origin.place.path
-            )
-        if new:
-            after = index.add_all(connection, new)
-            size = sum(look.stat.size for look in looks if look.stat is not None and look.origin is None)
-            index.use(connection, self._parent.root_id, size)
-            journal.write_added(connection, after, self._parent, self._folder, self._cause)
-        for look in looks:
-            if look.row is not None and vanished.is_gone(connection, look.row):
-                self._inherit(connection, look, look.row)
-
-    def _inherit(self, connection: Connection, look: _Seen, old: Row) -> None:
-        """The history of a name goes on when another file takes the place of what was there."""
-        now = index.member(connection, self._parent.id, look.name)
-        if now is not None and not now.is_collection and not old.is_collection:
-            history.inherit(connection, old.id, now.id)
-
-    def _see_again(self, connection: Connection, look: _Seen) -> None:
-        row, stat = look.row, look.stat
-        assert row is not None
-        assert stat is not None
-        self._see(connection, row, look)
-        if stat.is_collection or (row.sha256 == look.sha256 and row.size == stat.size):
-            return  # the same bytes under a new signature are no change
-        index.use(connection, row.root_id, stat.size - row.size)
-        now = row._replace(size=stat.size, sha256=look.sha256)
-        journal.write(connection, now, (*self._folder, look.name), "modified", self._cause)
-
-    @staticmethod
-    def _see(connection: Connection, row: Row, look: _Seen) -> None:
-        assert look.stat is not None
-        index.see(connection, row, look.stat, sha256=look.sha256, born_ns=look.born_ns, is_settled=look.is_settled)

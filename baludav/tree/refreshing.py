@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
-from baludav.errors import Failure, Unavailable
+from baludav.errors import Failure, Forbidden, NotFound
 from baludav.tree import index, vanished
 from baludav.tree.hashing import ENDLESS, Patience
 from baludav.tree.index import Row
@@ -38,8 +38,10 @@ def refresh(
         number of files dealt with in a step.
     Raises:
         Unavailable: the disk is not mounted (any more); nothing is taken for deleted.
+        Failure: something else went wrong in a folder; all others have been read.
     """
     gone: list[int] = []
+    failed: Failure | None = None
     if start == ():
         _recognise_disk(tree, root)
         with tree.database.reading() as connection:
@@ -50,12 +52,19 @@ def refresh(
         try:
             before(root, names)
             below = yield from _read(tree, root, names, patience)
-        except Unavailable:
-            raise
+        except NotFound:
+            continue  # it was moved or removed since
+        except Forbidden:
+            log.warning("%s %s: %s may not be read", root.kind, root.name, "/".join(names))
+            continue
         except Failure as failure:
-            log.warning("%s %s: %s cannot be read: %s", root.kind, root.name, "/".join(names), failure)
+            root.storage.stat(())  # raises if it is the whole disk that is not there
+            log.error("%s %s: %s: %s", root.kind, root.name, "/".join(names), failure)
+            failed = failure
             continue
         folders += [(*names, name) for name in sorted(below, reverse=True)]
+    if failed is not None:
+        raise failed
     if start == ():
         _conclude(tree, root, gone)
 

@@ -70,15 +70,16 @@ class StorageRoots:
     def everything(self) -> list[StorageRoot]:
         """Every storage root that the index knows and the configuration still names."""
         with self._database.reading() as connection:
-            found = [(row.kind, row.name) for row in connection.execute(_all)]
-        known = [key for key in found if key[0] == "home" or key[1] in self._shares]
+            ids = {(row.kind, row.name): row.id for row in connection.execute(_all)}
+        known = [key for key in ids if key[0] == "home" or key[1] in self._shares]
         for name in self._shares:
             if ("share", name) not in known:
                 known.append(("share", name))
         found_roots = []
         for key in known:
             try:
-                found_roots.append(self._get(*key))
+                root = self._open.get(key)
+                found_roots.append(root if root is not None and root.id == ids.get(key) else self._get(*key))
                 self._failing.discard(key)
             except Failure as failure:
                 if key not in self._failing:

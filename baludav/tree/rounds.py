@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PORTION = 200  # names looked at in one step
-_HASHED_AT_ONCE = 64 << 20  # bytes of a file; a larger one is hashed in the background
+_HASHED_AT_ONCE = 16 << 20  # bytes of a file; a larger one is hashed in the background
+_STEP_SECONDS = 0.01
 _SHARE_AFTER_LOSS = 0.5
 _BUSY = 0.05  # share of the time of a step that requests have used, from which on they come first
-_GIVE_WAY = 4.0  # times as long as the step took
+_GIVE_WAY = 1.0  # times as long as the step took
 
 
 class Pace(NamedTuple):
@@ -65,12 +66,15 @@ class _Kept:
     Attributes:
         top: device and inode of its folder.
         read_at: when the last round ended (monotonic seconds); None while one is under way.
+        is_known: a round was completed.
+        is_missed: since its begin something could not be read, or could not be written into the index.
     """
 
     root: StorageRoot
     top: tuple[int, int]
     read_at: float | None = None
     is_known: bool = False
+    is_missed: bool = False
 
 
 @dataclass(eq=False)
@@ -109,6 +113,7 @@ class Rounds:
         self._tasks: collections.deque[_Task] = collections.deque()
         self._meeting_at = 0.0
         self._give_way_until = 0.0
+        self._step_began = 0.0
         self._is_loss_told = False
         self._watch()
 
@@ -128,6 +133,7 @@ class Rounds:
             self._wait(min([until, self._meeting_at, *self._times()]))
             return
         used, own = time.process_time(), time.thread_time()
+        self._step_began = now
         self._step(task)
         spent = time.monotonic() - now
         task.not_before = now + spent / task.share
@@ -174,7 +180,7 @@ class Rounds:
                 self._begin_round(kept, share=self._pace.share)
 
     def _between_rounds(self, kept: _Kept) -> float:
-        is_told = kept.is_known and self._watcher is not None and kept.root.id not in self._watcher.partly
+        is_told = self._watcher is not None and kept.root.id not in self._watcher.partly and not kept.is_missed
         return self._pace.told if is_told else self._pace.untold
 
     def _leave(self, root: StorageRoot) -> None:
@@ -187,7 +193,7 @@ class Rounds:
     # Reading
 
     def _begin_round(self, kept: _Kept, *, share: float) -> None:
-        kept.read_at = None
+        kept.read_at, kept.is_missed = None, False
         if self._watcher is not None:
             self._watcher.partly.discard(kept.root.id)
         self._tasks.append(_Task(self._read(kept.root, ()), share, kept.root, kept))
@@ -214,25 +220,32 @@ class Rounds:
         try:
             task.files += next(task.steps)
         except StopIteration:
-            self._end(task, is_whole=True)
-        except Unavailable as failure:
-            log.warning("%s", failure)
-            self._end(task, is_whole=False)
+            self._end(task)
+        except Unavailable:
+            self._end(task)
             if task.root is not None:
                 self._leave(task.root)  # until the next meeting
         except Failure as failure:
-            log.error("%s", failure)
-            self._end(task, is_whole=False)
+            if task.root is not None:
+                self._miss(task.root, failure)
+            self._end(task)
 
-    def _end(self, task: _Task, *, is_whole: bool) -> None:
+    def _end(self, task: _Task) -> None:
         self._tasks.remove(task)
         kept = task.kept
         if kept is None:
             return
         kept.read_at = time.monotonic()
-        if is_whole and not kept.is_known:
+        if not kept.is_known and not kept.is_missed:
             kept.is_known = True
             log.info("%s %s: %d files in the index", kept.root.kind, kept.root.name, task.files)
+
+    def _miss(self, root: StorageRoot, failure: Failure) -> None:
+        """Something was not taken into the index: the next round is not far."""
+        log.error("%s %s: %s", root.kind, root.name, failure)
+        kept = self._kept.get(root.id)
+        if kept is not None:
+            kept.is_missed = True
 
     # Watching
 
@@ -279,19 +292,25 @@ class Rounds:
                     continue  # not mounted any more; the next meeting sees to it
                 self._notice(root, folder, found)
                 gone.append((root, folder, [name for name in some if name not in found]))
-                yield 0
+                if self._is_time_up():
+                    yield 0
         for root, folder, absent in gone:
             self._notice(root, folder, dict.fromkeys(absent))
-            yield 0
+            if self._is_time_up():
+                yield 0
         for root, start in gathered.fresh:
             self._tasks.append(_Task(self._read(root, start), root=root))
+
+    def _is_time_up(self) -> bool:
+        """True if a step has taken long enough."""
+        return time.monotonic() - self._step_began > _STEP_SECONDS
 
     def _notice(self, root: StorageRoot, folder: Path, found: Mapping[str, Stat | None]) -> None:
         try:
             if found:
                 self._tree.scan.notice(root, folder, found, self._patience)
         except Failure as failure:
-            log.warning("%s %s: %s", root.kind, root.name, failure)
+            self._miss(root, failure)
 
 
 def _top(root: StorageRoot) -> tuple[int, int] | None:

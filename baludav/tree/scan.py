@@ -8,6 +8,7 @@ calls it): such a row is not settled and is hashed again at the next look.
 
 import contextlib
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from baludav.db.engine import Database
@@ -26,6 +27,8 @@ _BATCH_NAMES = 200
 _BATCH_BYTES = 32 << 20
 _HASHED_AGAIN = 1 << 20  # bytes of a file that is hashed again as soon as it can be settled
 _REMEMBERED = 50_000
+_REST = 9.0  # times as long as hashing a file in the background took
+_REST_LOOK_SECONDS = 0.5
 
 
 class Scan:
@@ -36,6 +39,7 @@ class Scan:
         self._mender = Mender(database, guards, locks, self._hash_later)
         self._remembered: dict[tuple[int, Path], Row] = {}
         self._later: dict[tuple[int, Path], StorageRoot] = {}
+        self._rests: dict[tuple[int, Path], float] = {}  # until when, in monotonic seconds
         self._background: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -110,10 +114,14 @@ class Scan:
         Args:
             found: what is on the disk under their names.
         """
+        news = [name for name, stat in found.items() if not self._is_remembered(root, (*folder, name), stat)]
+        if not news:
+            return
         with self._database.reading() as connection:
             chain = index.chain(connection, root.id, folder)
-            rows = index.named(connection, chain[-1].id, found) if len(chain) > len(folder) else {}
-        wrong = [name for name, stat in found.items() if not _is_noticed(rows.get(name), stat)]
+            parent = chain[-1] if len(chain) > len(folder) else None
+            rows = {name: parent and index.member(connection, parent.id, name) for name in news}
+        wrong = [name for name in news if not _is_noticed(rows[name], found[name])]
         for batch in batches(wrong, found):
             self.mend(root, folder, batch, patience)
 
@@ -130,6 +138,10 @@ class Scan:
         self._stopping.set()
         if self._background is not None:
             self._background.join()
+
+    def _is_remembered(self, root: StorageRoot, names: Path, stat: Stat | None) -> bool:
+        row = self._remembered.get((root.id, names))
+        return row is not None and row.signature == stat
 
     def _remember(self, root: StorageRoot, names: Path, row: Row) -> None:
         if len(self._remembered) >= _REMEMBERED:
@@ -149,9 +161,21 @@ class Scan:
     def _drain(self) -> None:
         patience = Patience(self._stopping.is_set)
         while self._later and not self._stopping.is_set():
-            (_, names), root = self._later.popitem()
+            key = self._next_later()
+            if key is None:
+                self._stopping.wait(_REST_LOOK_SECONDS)
+                continue
+            root, began = self._later.pop(key), time.monotonic()
             with contextlib.suppress(Failure):
-                self.look(root, names, patience)
+                self.look(root, key[1], patience)
+            now = time.monotonic()
+            self._rests[key] = now + max(_REST_LOOK_SECONDS, (now - began) * _REST)
+
+    def _next_later(self) -> tuple[int, Path] | None:
+        """What was asked for last, except files that keep changing: they are not hashed all the time."""
+        now = time.monotonic()
+        self._rests = {key: until for key, until in self._rests.items() if until > now}
+        return next((key for key in reversed(list(self._later)) if key not in self._rests), None)
 
 
 def batches(names: Iterable[str], stats: Mapping[str, Stat | None]) -> Iterator[list[str]]:

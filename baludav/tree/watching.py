@@ -24,31 +24,31 @@ log = logging.getLogger(__name__)
 GATHER_SECONDS = 0.1
 QUIET_SECONDS = 2.0  # without a write, after which a file that is still open is looked at
 _MOST_NAMES = 100_000
-_READ = 1 << 18  # bytes of events read at once
+_READ = 1 << 16  # bytes of events read at once
 _COMES_OR_GOES = kernel.IN_CREATE | kernel.IN_MOVED_TO | kernel.IN_MOVED_FROM | kernel.IN_DELETE
 _ENDS = kernel.IN_IGNORED | kernel.IN_UNMOUNT
 
 
 class _Folder:
-    """A folder that is watched (`watch`), or that holds one."""
+    """A folder of a storage root that is watched (`watch`), or that holds one."""
 
     __slots__ = ("members", "name", "parent", "root", "watch")
 
-    def __init__(self, name: str, parent: "_Folder | None" = None, root: StorageRoot | None = None) -> None:
-        self.name = name
+    def __init__(self, root: StorageRoot, name: str = "", parent: "_Folder | None" = None) -> None:
+        self.root = root
+        self.name = name  # empty for the top
         self.parent = parent
-        self.root = root  # of the top of a storage root only
         self.watch: int | None = None
         self.members: dict[str, _Folder] = {}
 
-    def place(self) -> tuple[StorageRoot, Path] | None:
-        """Where it is; None if it is in no storage root any more."""
+    def path(self) -> Path | None:
+        """Where it is; None if it is not in the storage root any more."""
         names: list[str] = []
         folder = self
         while folder.parent is not None:
             names.append(folder.name)
             folder = folder.parent
-        return None if folder.root is None else (folder.root, tuple(reversed(names)))
+        return None if folder.name else tuple(reversed(names))
 
     def all(self) -> "Iterator[_Folder]":
         """The folder and those below it."""
@@ -92,7 +92,7 @@ class Watcher:
         self._most_watches = most_watches
         self._most_names = most_names
         self._tops: dict[int, _Folder] = {}
-        self._by_watch: dict[int, _Folder] = {}
+        self._by_watch: dict[int, dict[int, _Folder]] = {}  # by storage root, since one may lie in another
         self._since: float | None = None  # when the first of what is gathered happened
         self._touched: dict[_Folder, set[str]] = {}
         self._folders: dict[tuple[_Folder, str], None] = {}
@@ -116,24 +116,20 @@ class Watcher:
             Unavailable: the disk is not mounted.
         """
         watch = self._watch(root, names)
-        if names == ():
-            there = self._tops.get(root.id)
-            if there is None:
-                there = self._tops[root.id] = _Folder("", root=root)
-            return self._let_watch(there, watch)
-        parent = self._at(root, names[:-1])
-        there = parent.members.get(names[-1])
-        known = None if watch is None else self._by_watch.get(watch)
-        if known is None:
-            if there is not None and there.watch is not None:
-                self._cast_off(there)
-                there = None
-            if there is None:
-                there = parent.members[names[-1]] = _Folder(names[-1], parent)
-            return self._let_watch(there, watch)
+        there = self._at(root, names)
+        if watch is None:
+            return True
+        known = self._by_watch.get(watch, {}).get(root.id)
         if known is there:
             return False
-        self._put(known, parent, names[-1])
+        if known is not None and names:
+            self._put(known, there)
+            return True
+        if there.watch is not None and there.parent is not None:
+            self._cast_off(there)  # another folder was here
+            there = self._at(root, names)
+        there.watch = watch
+        self._by_watch.setdefault(watch, {})[root.id] = there
         return True
 
     def forget(self, root: StorageRoot) -> None:
@@ -163,33 +159,24 @@ class Watcher:
             self.partly.add(root.id)
         return watch
 
-    def _let_watch(self, folder: _Folder, watch: int | None) -> bool:
-        if watch is None:
-            return True
-        is_new = folder.watch != watch
-        folder.watch = watch
-        self._by_watch[watch] = folder
-        return is_new
-
     def _at(self, root: StorageRoot, names: Path) -> _Folder:
         folder = self._tops.get(root.id)
         if folder is None:
-            folder = self._tops[root.id] = _Folder("", root=root)
+            folder = self._tops[root.id] = _Folder(root)
         for name in names:
             below = folder.members.get(name)
             if below is None:
-                below = folder.members[name] = _Folder(name, folder)
+                below = folder.members[name] = _Folder(root, name, folder)
             folder = below
         return folder
 
-    def _put(self, folder: _Folder, parent: _Folder, name: str) -> None:
-        """A known folder, with all that is in it, is at another place now."""
-        if any(above is folder for above in _line(parent)):
+    def _put(self, folder: _Folder, there: _Folder) -> None:
+        """A known folder, with all that is in it, is now where another was."""
+        parent, name = there.parent, there.name
+        if parent is None or any(above is folder for above in _line(there)):
             self.has_lost = True  # the disk has no circles: what was known is too old
             return
-        there = parent.members.get(name)
-        if there is not None:
-            self._cast_off(there)
+        self._cast_off(there)
         self._detach(folder)
         folder.parent, folder.name = parent, name
         parent.members[name] = folder
@@ -208,10 +195,14 @@ class Watcher:
     def _end(self, top: _Folder) -> None:
         """End the watches of a folder and of those below it."""
         for folder in top.all():
-            if folder.watch is not None:
-                kernel.unwatch(self.fd, folder.watch)
-                self._by_watch.pop(folder.watch, None)
-                folder.watch = None
+            watch, folder.watch = folder.watch, None
+            if watch is not None:
+                others = self._by_watch.get(watch, {})
+                if others.get(folder.root.id) is folder:
+                    del others[folder.root.id]
+                if not others:
+                    self._by_watch.pop(watch, None)
+                    kernel.unwatch(self.fd, watch)
 
     # What happens
 
@@ -227,12 +218,10 @@ class Watcher:
             for watch, mask, name in kernel.events(events):
                 if mask & kernel.IN_Q_OVERFLOW:
                     self.has_lost = True
-                folder = self._by_watch.get(watch)
-                if folder is None:
-                    continue
                 if mask & _ENDS:
-                    self._ended(folder)
-                else:
+                    self._ended(watch)
+                    continue
+                for folder in self._by_watch.get(watch, {}).values():
                     self._happened(folder, mask, os.fsdecode(name), now)
             if len(self._touched) + len(self._written) > self._most_names:
                 self.has_lost = True
@@ -257,10 +246,9 @@ class Watcher:
             del self._written[key]
         came = self._arrive()
         touched, self._touched, self._since = self._touched, {}, None
-        found = [(folder.place(), names) for folder, names in touched.items()]
         return Gathered(
-            [(*place, names) for place, names in found if place is not None],
-            [(place[0], (*place[1], name)) for folder, name in came if (place := folder.place()) is not None],
+            [(folder.root, path, names) for folder, names in touched.items() if (path := folder.path()) is not None],
+            [(folder.root, (*path, name)) for folder, name in came if (path := folder.path()) is not None],
         )
 
     def _happened(self, folder: _Folder, mask: int, name: str, now: float) -> None:
@@ -283,13 +271,12 @@ class Watcher:
     def _touch(self, folder: _Folder, name: str) -> None:
         self._touched.setdefault(folder, set()).add(name)
 
-    def _ended(self, folder: _Folder) -> None:
+    def _ended(self, watch: int) -> None:
         """The kernel has ended a watch, because its folder is gone."""
-        if folder.watch is not None:
-            self._by_watch.pop(folder.watch, None)
+        for folder in self._by_watch.pop(watch, {}).values():
             folder.watch = None
-        if not folder.members:
-            self._detach(folder)
+            if not folder.members:
+                self._detach(folder)
 
     def _arrive(self) -> list[tuple[_Folder, str]]:
         """Find out where folders are to which something happened; returns those that have come to their place."""
@@ -298,11 +285,11 @@ class Watcher:
         while left:
             absent = []
             for folder, name in left:
-                place = folder.place()
-                if place is None:
+                path = folder.path()
+                if path is None:
                     continue
                 try:
-                    if self.add(place[0], (*place[1], name)):
+                    if self.add(folder.root, (*path, name)):
                         came.append((folder, name))
                 except NotFound:
                     absent.append((folder, name))

@@ -67,3 +67,16 @@ def test_the_same_tree(url: str) -> None:
     moved = session.request("MOVE", url + "c", headers={"Destination": url + "d"}, timeout=30)
     assert moved.status_code == 201
     assert session.delete(url + "d", timeout=30).status_code == 204
+
+
+def test_changes_made_outside_are_noticed(url: str, tmp_path: Path) -> None:
+    session = requests.Session()
+    session.auth = ("admin", ADMIN_PASSWORD)
+
+    def tag() -> str:
+        return session.head(url, timeout=30).headers["ETag"]
+
+    assert session.put(url + "f", data=b"f", timeout=30).status_code == 201
+    before = tag()
+    (tmp_path / "data/files/admin/g").write_bytes(b"g")
+    wait_for(lambda: tag() != before, 20, "another ETag of the root")

@@ -1,6 +1,8 @@
 """What was changed outside: a resource that was moved stays itself, whoever looks first, and nothing else does."""
 
+import contextlib
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -399,3 +401,60 @@ def test_a_restore_onto_another_disk(house: House, user: UserTree, home: Path, t
     assert [change.path for change in user.changes(token, most=9).changes] == [("file",)]
     (home / "d").rename(home / "dd")  # from now on inodes count again
     assert _id(user, "dd") == ids[1]
+
+
+def _change_something(chance: random.Random, home: Path, text: bytes) -> None:
+    """One random change, many of which fail."""
+
+    def some() -> Path:
+        return home / "/".join(chance.choice(["d", "e", "file", "x", "sub"]) for _ in range(chance.randint(1, 3)))
+
+    one = some()
+    with contextlib.suppress(OSError):
+        match chance.randrange(8):
+            case 0:
+                one.mkdir()
+            case 1 | 2 | 3:
+                one.write_bytes(text)
+            case 4 | 5 | 6:
+                one.rename(some())
+            case 7:
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_inode_stays_the_resource_that_it_was(
+    house: House, user: UserTree, home: Path, root: StorageRoot, seed: int
+) -> None:
+    """Through any changes, whenever somebody looks; and whoever follows the journal has the same picture."""
+    chance = random.Random(seed)
+    known: dict[tuple[int, int], int | None] = {}
+
+    def learn() -> None:
+        for file in sorted(home.rglob("*")):
+            name = file.relative_to(home).as_posix()
+            if not name.startswith(".baludav"):
+                inode = file.stat().st_ino, root.storage.born_ns(path(name))
+                now = _id(user, name)
+                assert known.setdefault(inode, now) == now, name
+
+    def picture() -> dict[tuple[str, ...], int | None]:
+        return {resource.path: resource.id for resource in user.listing(most=999).resources}
+
+    mirror, token = picture(), user.token()
+    for turn in range(60):
+        _change_something(chance, home, b"%d" % turn)
+        if chance.random() < 0.1:
+            _round(house, [], [])
+        if chance.random() < 0.1:
+            learn()
+        if chance.random() < 0.3:
+            _is_there(user, chance.choice(["d/sub", "e", "d/x", "file"]))
+    _round(house, [], [])
+    learn()
+    for change in user.changes(token, most=9999).changes:
+        if change.resource is None:
+            mirror = {where: i for where, i in mirror.items() if where[: len(change.path)] != change.path}
+        else:
+            mirror[change.path] = change.resource.id
+    assert mirror == picture()

@@ -252,18 +252,46 @@ def test_a_storage_root_is_forgotten(disk: Watched) -> None:
     assert disk.told() == (set(), set())
 
 
-def test_two_storage_roots(disk: Watched, tmp_path: Path) -> None:
+def _share(folder: Path) -> StorageRoot:
+    return StorageRoot(2, "share", "s", LocalStorage(folder, marker.make(folder), sync=False), 2)
+
+
+def test_a_move_from_one_storage_root_to_another(disk: Watched, tmp_path: Path) -> None:
     (tmp_path / "other/d").mkdir(parents=True)
-    storage = LocalStorage(tmp_path / "other", marker.make(tmp_path / "other"), sync=False)
-    other = StorageRoot(2, "share", "s", storage, 2)
-    disk.watcher.add(other, ())
-    disk.watcher.add(other, ("d",))
+    other = _share(tmp_path / "other")
+    for names in ((), ("d",)):
+        assert disk.watcher.add(other, names)
     (tmp_path / "other/d").rename(disk.folder / "from other")
     (disk.folder / "from other/f").write_bytes(b"f")
     disk.watcher.read(0.0)
     touched, fresh = disk.watcher.take(LONG)
     assert sorted((root.id, folder, names) for root, folder, names in touched) == [
-        (1, (), {"from other"}), (1, ("from other",), {"f"}), (2, (), {"d"}),
+        (1, (), {"from other"}), (2, (), {"d"}),
     ]  # fmt: skip
     assert [(root.id, names) for root, names in fresh] == [(1, ("from other",))]
-    storage.close()
+    (disk.folder / "from other/g").write_bytes(b"g")
+    assert disk.told() == ({"from other/g"}, set())
+    other.storage.close()
+
+
+def test_a_storage_root_within_another(disk: Watched) -> None:
+    """A share that is a folder of a home: both are told."""
+    other = _share(disk.folder / "a")
+    for names in ((), ("b",), ("b", "c")):
+        assert disk.watcher.add(other, names)
+        assert not disk.watcher.add(other, names)
+        assert not disk.watcher.add(disk.root, ("a", *names))
+
+    def told() -> list[tuple[int, str]]:
+        disk.watcher.read(0.0)
+        touched, _ = disk.watcher.take(LONG)
+        return sorted((root.id, "/".join((*folder, name))) for root, folder, names in touched for name in names)
+
+    (disk.folder / "a/b/c/f").write_bytes(b"f")
+    assert told() == [(1, "a/b/c/f"), (2, "b/c/f")]
+    (disk.folder / "a/b/c").rename(disk.folder / "a/x")
+    assert told() == [(1, "a/b/c"), (1, "a/x"), (2, "b/c"), (2, "x")]
+    disk.watcher.forget(other)
+    (disk.folder / "a/x/f").write_bytes(b"f")
+    assert told() == [(1, "a/x/f")]
+    other.storage.close()
