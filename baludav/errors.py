@@ -88,6 +88,12 @@ class LimitReached(Failure):
     status = 409
 
 
+class AlreadyResolved(Failure):
+    """This conflict was resolved already."""
+
+    status = 409
+
+
 class LockTokenMismatch(Conflict):
     """The lock token is not that of the lock on this resource (RFC 4918 §9.11.1)."""
 
@@ -98,6 +104,14 @@ class PreconditionFailed(Failure):
     """A precondition of the request does not hold (RFC 9110 §13, RFC 4918 §10.4)."""
 
     status = 412
+
+
+class EtagMismatch(PreconditionFailed):
+    """The resource does not have the entity-tag that If-Match expects."""
+
+
+class AlreadyThere(PreconditionFailed):
+    """The resource exists or has the entity-tag that If-None-Match excludes."""
 
 
 class TooLarge(Failure):

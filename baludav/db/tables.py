@@ -207,7 +207,7 @@ trash = Table(  # what was deleted: its row and those below it stay in `resource
 )
 Index("ix_trash_root", trash.c.root_id, trash.c.deleted_ns)
 
-conflicts = Table(
+conflicts = Table(  # what a device and the server both changed
     "conflicts",
     metadata,
     Column("id", Id, primary_key=True),
@@ -215,13 +215,22 @@ conflicts = Table(
     Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("device_id", Id, ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
     Column("path", Text, nullable=False),  # in the user's tree, names joined with "/"
-    Column("kind", String(16), nullable=False),  # both_modified, deleted_here, deleted_there
+    Column("kind", String(32), nullable=False),  # baludav.tree.conflicts.Kind
+    Column("base_sha256", String(64)),
     Column("local_sha256", String(64)),
     Column("server_sha256", String(64)),
-    Column("base_sha256", String(64)),
+    Column("other", Text),  # path that some systems do not tell from this one
     Column("detected_at", Float, nullable=False),  # seconds
     Column("resolution", String(16)),  # NULL: open
     Column("resolved_at", Float),  # seconds
     sqlite_autoincrement=True,
 )
-Index("ix_conflicts_device", conflicts.c.device_id, conflicts.c.resolution)
+Index("ix_conflicts_user", conflicts.c.user_id)
+Index(  # one open conflict for each path of a device
+    "uq_conflicts_open",
+    conflicts.c.device_id,
+    conflicts.c.path,
+    unique=True,
+    sqlite_where=conflicts.c.resolution.is_(None),
+    postgresql_where=conflicts.c.resolution.is_(None),
+)

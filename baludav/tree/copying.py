@@ -49,7 +49,7 @@ class Copying(Writing):
             Forbidden: source and target are the same or lie in each other.
             PreconditionFailed: the target exists and `overwrite` is not set.
         """
-        self.check_conditions(source, terms)
+        self.check_conditions(source, terms, "copy")
         resource = self.look(source)
         from_root = resource.place.root
         if from_root is None:
@@ -76,17 +76,19 @@ class Copying(Writing):
         self.look(source)
         try:
             with self.guarded(source, target) as (origin, goal):
-                self.check(origin, terms)
+                self.check(origin, terms, "remove")
                 if origin.known is None:
                     raise NotFound()
                 self.require_removable(origin)
                 self.require_locks(origin, terms, is_removal=True)
                 self._admit_replacement(goal, terms, overwrite=overwrite, leaves=origin)
-                return self._rename(origin, origin.known, goal)
+                written = self._rename(origin, origin.known, goal)
         except CrossDevice:
             written = self.copy(source, target, terms, overwrite=overwrite, is_infinite=True)
             self.delete(source, terms)
-            return written
+        for path in (source, target):
+            self.note_agreement(path)
+        return written
 
     def _require_apart(self, source: Place, target: Place) -> None:
         if source.root is None or target.root is None:

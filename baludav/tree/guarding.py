@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, TooLarge
+from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, PreconditionFailed, TooLarge
 from baludav.tree import history, index, journal
 from baludav.tree.index import Known, Row
 from baludav.tree.journal import Cause
@@ -15,7 +15,8 @@ from baludav.tree.locks import Claim
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.preconditions import ABSENT, State
-from baludav.tree.reading import Reading, Terms
+from baludav.tree.reading import Terms
+from baludav.tree.register import Intent, Register
 from baludav.tree.roots import StorageRoot
 
 _ATTEMPTS = 10  # at finding a resource as the index says it is, while something outside keeps changing it
@@ -30,7 +31,7 @@ class Target(NamedTuple):
     chain: list[Row]  # to the resource, or to its parent if there is none
 
 
-class Guarding(Reading):
+class Guarding(Register):
     """The checks and guards that all changes of one user share."""
 
     def writable(self, path: Path) -> tuple[Place, StorageRoot]:
@@ -119,20 +120,33 @@ class Guarding(Reading):
     def parent_of(self, target: Target) -> Row:
         return target.chain[-1] if target.known is None else target.chain[-2]
 
-    def check_conditions(self, path: Path, terms: Terms) -> None:
-        terms.conditions.check_write(self.state(path))
+    def check_conditions(self, path: Path, terms: Terms, intent: Intent | None = None) -> None:
+        """The same as `check`, of a path that may be anywhere."""
+        self._check_write(path, self.state(path), terms, intent)
         self.check_if(path, terms)
 
-    def check(self, target: Target, terms: Terms) -> None:
-        """Preconditions of a request on one resource (RFC 9110 §13, RFC 4918 §10.4). Takes no guard."""
+    def check(self, target: Target, terms: Terms, intent: Intent | None = None) -> None:
+        """Preconditions of a request on one resource (RFC 9110 §13, RFC 4918 §10.4). Takes no guard.
+
+        Args:
+            intent: what the request does to the resource, if its refusal may mean a conflict.
+        """
         known = target.known
         state = ABSENT
         if known is not None:
             stat = known.stat
             etag = self.resource_of(target.place, known).etag
             state = State(True, etag, stat.mtime_ns // 1_000_000_000, stat.is_collection, frozenset())
-        terms.conditions.check_write(state)
+        self._check_write(target.place.path, state, terms, intent)
         terms.conditions.check_if(lambda tag: self._state_now(target, tag, terms))
+
+    def _check_write(self, path: Path, state: State, terms: Terms, intent: Intent | None) -> None:
+        try:
+            terms.conditions.check_write(state)
+        except PreconditionFailed as failure:
+            if intent is not None:
+                self.note_refusal(path, state, terms, failure, intent)
+            raise
 
     def _state_now(self, target: Target, tag: str | None, terms: Terms) -> State:
         """What an `If` list is compared with, without taking a guard (one may be held)."""

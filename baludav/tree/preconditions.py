@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal, NamedTuple
 
-from baludav.errors import BadRequest, PreconditionFailed
+from baludav.errors import AlreadyThere, BadRequest, EtagMismatch, PreconditionFailed
 
 MAX_IF = 8192  # characters
 
@@ -114,7 +114,7 @@ class Conditions:
         """
         self._check_unchanged(state)
         if self.if_none_match is not None and _includes(self.if_none_match, state):
-            raise PreconditionFailed("The resource exists or has the entity-tag that If-None-Match excludes")
+            raise AlreadyThere()
 
     def check_read(self, state: State) -> bool:
         """Conditions of GET and HEAD, in the order of RFC 9110 §13.2.2.
@@ -167,7 +167,7 @@ class Conditions:
         """Steps 1 and 2 of RFC 9110 §13.2.2; a resource without modification date passes step 2 (§13.1.4)."""
         if self.if_match is not None:
             if not _includes(self.if_match, state):
-                raise PreconditionFailed("The resource does not have the entity-tag that If-Match expects")
+                raise EtagMismatch()
         elif (
             self.if_unmodified_since is not None
             and state.modified is not None

@@ -79,10 +79,12 @@ class Terms:
 
     Attributes:
         resolve: the path that a resource tag of an `If` header means; None if it is none of this server's.
+        sha256: what the request says the bytes hash to that it brings, lower-case hex; None: it says nothing.
     """
 
     conditions: Conditions
     resolve: Callable[[str], Path | None]
+    sha256: str | None = None
 
     @property
     def tokens(self) -> frozenset[str]:

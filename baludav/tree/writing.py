@@ -9,6 +9,7 @@ A crash before the rename leaves the old bytes and row; after it, the new bytes 
 the next look mends.
 """
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -98,8 +99,10 @@ class Upload:
         self._staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
         reached("synced")
         with self._user.guarded(self._path) as (target,):
-            self._user.admit(target, self._terms)
-            return self._user.install(target, self._staged, digest)
+            self._user.admit(target, dataclasses.replace(self._terms, sha256=digest))
+            written = self._user.install(target, self._staged, digest)
+        self._user.note_agreement(self._path)
+        return written
 
 
 def _require_digest(digest: str, announced: str | None) -> None:
@@ -136,7 +139,7 @@ class Writing(Guarding):
         self.check_size(len(data))
         digest = hashlib.sha256(data).hexdigest()
         with self.guarded(path) as (target,):
-            self.admit(target, terms)
+            self.admit(target, dataclasses.replace(terms, sha256=digest))
             _require_digest(digest, sha256)
             folder = target.place.names[:-1]
             staged = target.root.storage.stage(folder)
@@ -145,9 +148,11 @@ class Writing(Guarding):
                 reached("received")
                 staged.finish(mtime_ns=modified_ns, sync=self.tree.sync)
                 reached("synced")
-                return self.install(target, staged, digest)
+                written = self.install(target, staged, digest)
             finally:
                 staged.discard()
+        self.note_agreement(path)
+        return written
 
     def fill(
         self, staged: Staged, data: bytes | bytearray | memoryview, root: StorageRoot, folder: Path, left: int
@@ -165,7 +170,7 @@ class Writing(Guarding):
 
     def admit(self, target: Target, terms: Terms) -> None:
         """Check that a file may be written here: kind, conditions, locks."""
-        self.check(target, terms)
+        self.check(target, terms, "write")
         if target.known is not None and target.known.stat.is_collection:
             raise MethodNotAllowed("A collection has no bytes of its own")
         self.require_locks(target, terms)
@@ -281,7 +286,7 @@ class Writing(Guarding):
         self.look(path)
         with self.guarded(path) as (target,):
             place, root, known, chain = target
-            self.check(target, terms)
+            self.check(target, terms, "remove")
             if known is None:
                 raise NotFound()
             self.require_removable(target)
@@ -295,6 +300,7 @@ class Writing(Guarding):
                 root.storage.move(kept, root.storage, place.names)
                 raise
             reached("committed")
+        self.note_agreement(path)
 
     def patch(
         self, path: Path, terms: Terms, dead: Mapping[str, bytes | None], *, modified_ns: int | None = None,

@@ -1,5 +1,6 @@
 """PUT (RFC 9110 §9.3.4, RFC 4918 §9.7): replaces or creates the bytes of one resource, all or nothing."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def _stream(
     request: Request, length: int | None, modified_ns: int | None, sha256: str | None, sha512: bytes | None
 ) -> Written:
     """Bytes that are not kept in memory, or that the client sends only if it may."""
-    with request.user.open_write(request.path, request.terms, length=length) as upload:
+    terms = dataclasses.replace(request.terms, sha256=sha256)
+    with request.user.open_write(request.path, terms, length=length) as upload:
         digest = hashlib.sha512() if sha512 else None
         try:
             for piece in _pieces(request.environ["wsgi.input"], length):
