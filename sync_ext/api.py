@@ -11,7 +11,7 @@ import msgspec
 from baludav import log, metrics
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
-from sync_ext import changes, devices, events, history, openapi, problems, reading
+from sync_ext import changes, conflicts, devices, events, history, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
 DOCUMENT = "/api/openapi.json"
@@ -24,6 +24,9 @@ ENDPOINTS = [
     devices.remove,
     changes.state,
     changes.changes,
+    plan.plan,
+    conflicts.conflicts,
+    conflicts.resolve,
     history.versions,
     history.restore_version,
     history.trash,

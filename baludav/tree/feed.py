@@ -7,7 +7,7 @@ page: together they are one consistent picture, whatever is written meanwhile.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -37,6 +37,7 @@ _page = _since.limit(bindparam("most"))
 _inside = _since.where(journal.c.path >= bindparam("first"), journal.c.path < bindparam("last")).limit(
     bindparam("most")
 )
+_AT_ONCE = 2000  # rows
 _MOST_PENDING = 10_000  # changes that are counted
 _by_others = (
     select(journal.c.root_id, journal.c.path)
@@ -158,6 +159,26 @@ class Feed(Reading):
                 found.append(resource)
                 at = place
         return Listing(found, token, None)
+
+    def everything(self, found: Callable[[Resource], None]) -> Token:
+        """Show each resource that there is, however many, as all were in the one moment that is returned."""
+        with self.tree.database.snapshot() as connection:
+            view = View(connection, self, ())
+            for resource in view.virtual_members():
+                found(resource)
+            for resource, _ in _resources(view, (0, 0), _AT_ONCE):
+                found(resource)
+            newest = index.newest(connection, {root.id for _, root in view.mounts})
+            return Token(self.tree.epoch, _sight(view.mounts), newest)
+
+    def remembers(self, token: Token) -> bool:
+        """Whether the history of this server, as far as it goes back, leads on from that moment.
+
+        It does not if the index was lost, or was restored from a backup that is older than the token.
+        """
+        with self.tree.database.reading() as connection:
+            newest = index.newest(connection, [root.id for root in self.tree.roots.everything()])
+        return token.epoch == self.tree.epoch and token.number <= newest
 
     def pending(self, since: Token, device_id: int | None) -> int | None:
         """How many paths others than a device have changed since a token; None if that is not known any more.

@@ -1,10 +1,15 @@
 """Users of the API and of the DAV tree beside it."""
 
+import itertools
+
 import pytest
 
 from tests.http.conftest import alice, bob  # noqa: F401 - fixtures
 from tests.serving import Server
 from tests.sync.client import Client
+from tests.sync.device import Device
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -17,3 +22,17 @@ def api(server: Server) -> Client:
 def others(server: Server) -> Client:
     """The API as bob."""
     return Client(server, "bob")
+
+
+@pytest.fixture
+def laptop(server: Server) -> Device:
+    """A device of a user who has nothing yet."""
+    name = f"user{next(_numbers)}"
+    server.add_user(name)
+    return Device(Client(server, name), "laptop")
+
+
+@pytest.fixture
+def phone(laptop: Device, server: Server) -> Device:
+    """Another device of the same user."""
+    return Device(Client(server, laptop.api.name), "phone")

@@ -26,7 +26,8 @@ def lived_in(tmp_path: Path) -> Iterator[Server]:
         alice("MKCOL", "/c")
         alice.put("/c/f")
         alice("DELETE", "/c")
-        Client(server, "alice").registered()
+        device = Client(server, "alice").registered()
+        device.session.put(f"{server.url}/dav/0", b"a conflict", headers={"If-Match": '"0"'}, timeout=30)
         # Each address is signed in for itself, and an app password needs no slow hash.
         server.passwords["alice"] = server.baludav("user", "app-password", "add", "alice", "schemathesis").split()[-1]
         yield server
