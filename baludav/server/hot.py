@@ -23,10 +23,12 @@ from baludav.tree.index import Known, Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import parse
 from baludav.tree.preconditions import Conditions, State
+from baludav.tree.ranges import parse_range
 from baludav.tree.reading import Resource
 from baludav.tree.tree import UserTree
 from providers.front import GUARDS
 from providers.methods import get
+from providers.request import Headers
 
 if TYPE_CHECKING:
     from baludav.server.connection import Connection
@@ -36,7 +38,7 @@ _MOST_ENTRIES = 4_000
 _MOST_USERS = 200
 # Fields that make a GET or HEAD something that is not recognised at a glance.
 _UNUSUAL = frozenset(
-    {b"if", b"if-range", b"range", b"want-repr-digest", b"want-content-digest", b"expect", b"upgrade"}
+    {b"if", b"if-range", b"want-repr-digest", b"want-content-digest", b"expect", b"upgrade"}
 )  # fmt: skip
 _CONDITIONS = {
     b"if-match": "HTTP_IF_MATCH",
@@ -55,15 +57,22 @@ class _Entry:
         row: that the heads were made of.
     """
 
-    __slots__ = ("full", "names_collection", "place", "resource", "row", "unchanged")
+    __slots__ = ("full", "headers", "names_collection", "place", "resource", "row", "unchanged")
 
     def __init__(self, place: Place, names_collection: bool) -> None:
         self.place = place
         self.names_collection = names_collection
         self.row: Row | None = None
         self.resource: Resource | None = None
+        self.headers: Headers = []
         self.full = b""
         self.unchanged = b""
+
+    def partial(self, start: int, stop: int) -> bytes:
+        """The head of an answer with one range."""
+        assert self.resource is not None
+        accepts = get.headers_of_all(self.resource)[0]
+        return head(206, [*self.headers, accepts, *get.headers_of_part(self.resource, start, stop), *GUARDS])
 
 
 class _User:
@@ -166,7 +175,7 @@ class HotLane:
         return entry
 
     def _get(self, user: _User, request: Request) -> tuple[int, Pieces] | None:
-        """GET or HEAD of a small file."""
+        """HEAD, or GET of a small file or a small part of one."""
         fields = request.fields
         entry = self._entry(user, request.target)
         if entry is None or entry.names_collection or request.length != 0 or not _UNUSUAL.isdisjoint(fields):
@@ -175,7 +184,7 @@ class HotLane:
         if place.root is None:
             return None
         row = self._house.tree.scan.remembered(place.root, place.names)
-        if row is None or row.size > _LARGEST:
+        if row is None:
             return None
         fd = place.root.storage.open_known(place.names, row.signature)
         if fd is None:
@@ -186,14 +195,18 @@ class HotLane:
             conditions = {name: fields[key].decode("latin-1") for key, name in _CONDITIONS.items() if key in fields}
             if conditions and not Conditions.parse(conditions).check_read(_state(entry)):
                 return 304, (entry.unchanged, date_line(), b"\r\n")
-            if request.method == b"HEAD" or not row.size:
+            if request.method == b"HEAD":
                 return 200, (entry.full, date_line(), b"\r\n")
-            body = bytearray(row.size)
-            if os.preadv(fd, [body], 0, os.RWF_NOWAIT) != row.size:
-                return None  # not all of it is in memory
-            if os.fstat(fd).st_ctime_ns != row.ctime_ns:
+            status, part = 200, (0, row.size)
+            if b"range" in fields:
+                ranges = parse_range(fields[b"range"].decode("latin-1"), row.size)
+                if ranges is None or len(ranges) > 1:
+                    return None
+                status, part = 206, ranges[0]
+            body = _read(fd, *part)
+            if body is None or os.fstat(fd).st_ctime_ns != row.ctime_ns:
                 return None  # somebody wrote to it just now
-            return 200, (entry.full, date_line(), b"\r\n", body)
+            return status, (entry.full if status == 200 else entry.partial(*part), date_line(), b"\r\n", body)
         except OSError:  # EAGAIN, or a file system that cannot tell
             return None
         finally:
@@ -211,7 +224,17 @@ class HotLane:
         headers = get.headers_of(resource)
         entry.unchanged = head(304, [*headers, *GUARDS])
         entry.full = head(200, [*headers, *get.headers_of_all(resource), *GUARDS])
+        entry.headers = headers
         entry.row, entry.resource = row, resource
+
+
+def _read(fd: int, start: int, stop: int) -> bytearray | None:
+    """Part of a file, if it is small and in memory."""
+    size = stop - start
+    if size > _LARGEST:
+        return None
+    body = bytearray(size)
+    return body if not size or os.preadv(fd, [body], start, os.RWF_NOWAIT) == size else None
 
 
 def _state(entry: _Entry) -> State:

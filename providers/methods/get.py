@@ -86,6 +86,15 @@ def headers_of_all(resource: Resource) -> Headers:
     ]
 
 
+def headers_of_part(resource: Resource, start: int, stop: int) -> Headers:
+    """What the answer with one range says beside, after `Accept-Ranges`."""
+    return [
+        ("Content-Type", content_type(resource.name)),
+        ("Content-Range", content_range(start, stop, resource.size)),
+        ("Content-Length", str(stop - start)),
+    ]
+
+
 def _bytes(request: Request, file: OpenFile) -> Answer:
     resource = file.resource
     state = State(True, resource.etag, resource.modified)
@@ -106,15 +115,11 @@ def _bytes(request: Request, file: OpenFile) -> Answer:
             headers.append(("Content-Digest", format_digest(resource.sha256)))
         headers += about_all
         return Answer(200, headers, [] if is_head else FileBody(file, 0, resource.size))
-    kind = content_type(resource.name)
     if len(ranges) == 1:
         start, stop = ranges[0]
-        headers += [
-            ("Content-Type", kind),
-            ("Content-Range", content_range(start, stop, resource.size)),
-            ("Content-Length", str(stop - start)),
-        ]
+        headers += headers_of_part(resource, start, stop)
         return Answer(206, headers, FileBody(file, start, stop - start))
+    kind = content_type(resource.name)
     boundary = secrets.token_hex(16)
     layout = multipart(ranges, resource.size, kind, boundary)
     headers += [
