@@ -11,6 +11,7 @@ from baludav.tree.locks import Lock
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource
 from providers import xml
+from providers.cloud import properties as cloud
 from providers.request import Request
 
 _TYPES = mimetypes.MimeTypes(())  # what Python knows, not what this machine happens to have installed
@@ -53,6 +54,14 @@ class Live:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._has_locks: dict[int, bool] = {}
+        self._beside: list[Resource] = []
+        self._sizes: dict[int, int] | None = None
+        self.instance = request.house.instance
+
+    def begin(self, resources: list[Resource]) -> None:
+        """Name the resources that are described next; what is costly for one is asked for all of them at once."""
+        self._beside = resources
+        self._sizes = None
 
     def locks(self, resource: Resource) -> list[tuple[Lock, Path]]:
         """Locks that cover a resource, with their roots."""
@@ -69,6 +78,18 @@ class Live:
         """The property as an element; None if the resource has no such live property."""
         make = PROPERTIES.get(name)
         return None if make is None else make(self, resource)
+
+    def size(self, resource: Resource) -> int:
+        """Bytes, of a collection those of everything below it."""
+        if not resource.is_collection or resource.id is None:
+            return resource.size
+        if self._sizes is None:
+            self._sizes = self._request.user.sizes(self._beside)
+        return self._sizes.get(resource.id, 0)
+
+    def note(self, key: str) -> str:
+        """What the index notes of itself; empty if nothing."""
+        return self._request.house.database.note(key) or ""
 
     def display_name(self, resource: Resource) -> str:
         return f"<D:displayname>{xml.text(resource.name)}</D:displayname>"
@@ -161,5 +182,8 @@ PROPERTIES: dict[str, Callable[[Live, Resource], str | None]] = {
     "{DAV:}sync-token": Live.sync_token,
     "{DAV:}supported-report-set": Live.supported_reports,
     "{http://calendarserver.org/ns/}getctag": Live.ctag,
+    **cloud.PROPERTIES,
 }
 IN_ALLPROP = tuple(PROPERTIES)[:9]
+SETTABLE = {"{DAV:}displayname", *cloud.SETTABLE}
+"""Those that a client may set: its value is kept as that of a dead property."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from lxml import etree
 
@@ -32,18 +33,29 @@ class Request:
     """A request on a path of the signed-in user's tree.
 
     Attributes:
+        mount: the URL path under which the tree appears, percent-encoded, without a slash at its end.
         path: below the mount.
         names_collection: the path was written with a trailing slash.
+        is_cloud: it came by the paths of the Nextcloud and ownCloud clients, which look for more in the answers.
+            They keep a copy of all they see, so an admin does not see the homes of others there.
     """
 
     def __init__(
-        self, environ: dict[str, Any], house: House, mount: str, path: Path, *, names_collection: bool
+        self,
+        environ: dict[str, Any],
+        house: House,
+        mount: str,
+        path: Path,
+        *,
+        names_collection: bool,
+        is_cloud: bool = False,
     ) -> None:
         self.environ = environ
         self.house = house
         self.mount = mount
         self.path = path
         self.names_collection = names_collection
+        self.is_cloud = is_cloud
         self.method: str = environ["REQUEST_METHOD"]
 
     @cached_property
@@ -52,12 +64,17 @@ class Request:
         principal = self.environ.get("baludav.principal")
         if principal is None:
             raise NotSignedIn()
-        return self.house.tree.of(principal)
+        return self.house.tree.of(principal, with_homes=not self.is_cloud)
 
     @cached_property
     def terms(self) -> Terms:
         """The conditions of the request."""
         return Terms(Conditions.parse(self.environ), self._resource_of_tag)
+
+    @property
+    def instance(self) -> UUID | None:
+        """What names this installation in the ids that sync clients know; None for others, who are told no ids."""
+        return self.house.instance if self.is_cloud else None
 
     def header(self, name: str) -> str | None:
         """A header field by its name, None if it is not there."""
@@ -111,6 +128,10 @@ class Request:
         limit = parse_size(self.house.config.settings.max_xml) or 1 << 20
         return xml.parse_body(xml.read_body(self.environ, limit))
 
+    def about(self, resource: Resource) -> Headers:
+        """Header fields that tell what a resource is now."""
+        return etag_headers(resource, self.instance)
+
     def _parse_uri(self, uri: str) -> tuple[Path, bool]:
         return parse_destination(
             uri,
@@ -126,9 +147,25 @@ class Request:
             return None
 
 
-def etag_headers(resource: Resource) -> Headers:
-    """The ETag field of an answer about a resource; none for a collection."""
-    return [("ETag", f'"{resource.etag}"')] if resource.etag else []
+def etag_headers(resource: Resource, instance: UUID | None = None) -> Headers:
+    """The ETag field of an answer about a resource, if it has one.
+
+    Args:
+        instance: of this installation, to add what sync clients look for: the ETag again, where no proxy alters
+            it, the id and the hash.
+    """
+    headers = [("ETag", f'"{resource.etag}"')] if resource.etag else []
+    if instance is not None:
+        headers += [("OC-" + name, value) for name, value in headers]
+        headers.append(("OC-FileId", file_id(resource, instance)))
+        if resource.sha256 is not None:
+            headers.append(("OC-Checksum", f"SHA256:{resource.sha256}"))
+    return headers
+
+
+def file_id(resource: Resource, instance: UUID) -> str:
+    """The id of a resource as sync clients know it: the number, and which installation counted it."""
+    return f"{resource.id or 0:08d}oc{instance.hex[:10]}"
 
 
 def parse_mtime(environ: Mapping[str, Any]) -> int | None:

@@ -5,9 +5,11 @@ from typing import Any
 from urllib.parse import quote as quote_bytes
 from urllib.parse import urlsplit
 
-from baludav.errors import BadRequest, MethodNotAllowed, NotFound, status_line
+from baludav.errors import BadRequest, MethodNotAllowed, status_line
 from baludav.tree.paths import Path, parse
 from providers import xml
+from providers.cloud import routes
+from providers.house import KEY
 from providers.methods.options import ALLOWED_AT_ROOT, DAV_HEADERS
 from providers.provider import TreeProvider
 from providers.request import Answer
@@ -22,6 +24,7 @@ class Resolver:
 
     def __init__(self, wsgidav_app: Any, next_app: Application, config: dict[str, Any]) -> None:
         self._app = wsgidav_app
+        self._config = config
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         target = _target(environ)
@@ -37,7 +40,10 @@ class Resolver:
                 environ["baludav.path"] = (path[len(mount) :], names_collection)
                 answered: Iterable[bytes] = provider.custom_request_handler(environ, start_response, None)
                 return answered
-        raise NotFound()
+        return _send(
+            start_response,
+            routes.answer(environ, self._config[KEY], path, names_collection=names_collection),
+        )
 
     def _mounts(self) -> dict[Path, TreeProvider]:
         return {parse(share)[0]: provider for share, provider in self._app.provider_map.items()}

@@ -10,6 +10,9 @@ from typing import Any
 from baludav.accounts.accounts import Principal
 from baludav.accounts.authorization import REALM, signed_in
 
+# What is answered to anybody: clients ask these before they have a password.
+OPEN = frozenset(("/status.php", "/index.php/204"))
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -17,7 +20,7 @@ class SignIn:
     """Middleware in WsgiDAV's manner.
 
     It sets `baludav.principal` in the environment: the Principal, or None for the requests that need no
-    sign-in, which are those with `OPTIONS`.
+    sign-in, which are `OPTIONS` and the paths that are open.
 
     Args:
         config: WsgiDAV's; `baludav.house` in it has the sign-in of this process.
@@ -29,7 +32,7 @@ class SignIn:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         principal = None
-        if environ["REQUEST_METHOD"] != "OPTIONS":
+        if environ["REQUEST_METHOD"] != "OPTIONS" and environ.get("PATH_INFO") not in OPEN:
             principal = self._principal(environ)
         environ["baludav.principal"] = principal
         # Empty, as WsgiDAV has it for a request nobody signed.

@@ -2,7 +2,8 @@
 
 Bodies come from anyone who can sign in, so they are read in two steps: a parser that refuses document types and
 entities counts elements and depth without keeping anything, then the tree is built. Answers are joined from
-strings; their fragments are complete wherever they stand, but may use the prefix `D:` for `DAV:`.
+strings; their fragments are complete wherever they stand, but may use the prefixes `D:` for `DAV:` and, in a
+multistatus, `oc:` and `nc:` for the namespaces of the ownCloud and Nextcloud clients.
 
 Names of properties are in Clark notation: `{DAV:}getetag`; `name` alone is in no namespace.
 """
@@ -22,6 +23,9 @@ from baludav.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
 CONTENT_TYPE = "application/xml; charset=utf-8"
 """Exactly so: sync clients take no other case, quoting or type."""
 
+OC = "{http://owncloud.org/ns}"
+NC = "{http://nextcloud.org/ns}"
+
 MAX_DEPTH = 64
 MAX_ELEMENTS = 20_000  # and attributes
 MAX_NAMESPACES = 128  # declared at the same time
@@ -30,6 +34,8 @@ _DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 _LANG = f"{{{_XML_NAMESPACE}}}lang"
 _PIECE = 65536  # bytes
+_PREFIXES = {"{DAV:": "D", OC[:-1]: "oc", NC[:-1]: "nc"}  # by what stands before "}" in a name
+_MULTISTATUS = f'{_DECLARATION}<D:multistatus xmlns:D="DAV:" xmlns:oc="{OC[1:-1]}" xmlns:nc="{NC[1:-1]}">'
 
 # Reading
 
@@ -274,8 +280,8 @@ def fragment(name: str, content: str = "") -> str:
         name: in Clark notation, from a parser or a constant.
     """
     uri, _, local = name.rpartition("}")
-    if uri == "{DAV:":
-        start = tag = f"D:{local}"
+    if uri in _PREFIXES:
+        start = tag = f"{_PREFIXES[uri]}:{local}"
     elif uri:
         tag = f"x:{local}"
         start = f'{tag} xmlns:x="{_attribute(uri[1:])}"'
@@ -353,7 +359,7 @@ class Multistatus:
         return b"".join(self)
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = [f'{_DECLARATION}<D:multistatus xmlns:D="DAV:">']
+        pieces = [_MULTISTATUS]
         length = 0
         for one in chain(self._ready, self._added):
             pieces.append(one)

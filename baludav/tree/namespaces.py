@@ -38,12 +38,19 @@ class Place:
 
 
 class Namespace:
-    """What one user sees, and where it lies."""
+    """What one user sees, and where it lies.
 
-    def __init__(self, principal: Principal, roots: StorageRoots, settings: Settings) -> None:
+    Args:
+        with_homes: an admin sees the collection of all homes.
+    """
+
+    def __init__(
+        self, principal: Principal, roots: StorageRoots, settings: Settings, *, with_homes: bool = True
+    ) -> None:
         self.principal = principal
         self._roots = roots
         self._settings = settings
+        self._sees_homes = principal.is_admin and with_homes
 
     def place(self, path: Path, *, to_write: bool = False) -> Place:
         """Find where `path` lies.
@@ -68,9 +75,9 @@ class Namespace:
                 if self._may_read(self._settings.shares[name]):
                     with contextlib.suppress(Unavailable):  # never mounted so far: nobody can miss it
                         yield self._place((name,))
-            if self.principal.is_admin:
+            if self._sees_homes:
                 yield self._place((self._settings.homes,))
-        elif self.principal.is_admin and _same(path, (self._settings.homes,)):
+        elif self._sees_homes and _same(path, (self._settings.homes,)):
             for name in self._roots.home_names():
                 yield self._place((*path, name))
 
@@ -92,7 +99,7 @@ class Namespace:
         if root.kind == "home":
             if root.name == self.principal.name:
                 return ()
-            return (self._settings.homes, root.name) if self.principal.is_admin else None
+            return (self._settings.homes, root.name) if self._sees_homes else None
         share = self._settings.shares.get(root.name)
         return (root.name,) if share and self._may_read(share) else None
 
@@ -102,7 +109,7 @@ class Namespace:
             for name, share in self._settings.shares.items():
                 if first == stored(name) and self._may_read(share):
                     return self._on_disk(path, self._roots.share(name), 1, self._may_write(share))
-            if self.principal.is_admin and first == stored(self._settings.homes):
+            if self._sees_homes and first == stored(self._settings.homes):
                 if len(path) == 1:
                     return Place(path, None, (), can_write=False, is_mount=True)
                 return self._on_disk(path, self._roots.home(stored(path[1])), 2, can_write=True)

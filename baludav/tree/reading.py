@@ -97,10 +97,10 @@ NO_TERMS = Terms(Conditions.parse({}), lambda tag: None)
 class Reading:
     """The reading half of one user's door to the tree."""
 
-    def __init__(self, tree: "Tree", principal: Principal) -> None:
+    def __init__(self, tree: "Tree", principal: Principal, *, with_homes: bool = True) -> None:
         self.tree = tree
         self.principal = principal
-        self.namespace = Namespace(principal, tree.roots, tree.config.settings)
+        self.namespace = Namespace(principal, tree.roots, tree.config.settings, with_homes=with_homes)
 
     def look(self, path: Path) -> Resource:
         """The resource at `path`.
@@ -178,6 +178,11 @@ class Reading:
         free = root.storage.free(resource.place.names if resource.is_collection else resource.place.names[:-1])
         limit = self.tree.quota_of(root)
         return used, free if limit is None else max(0, min(free, limit - used))
+
+    def sizes(self, resources: list[Resource]) -> dict[int, int]:
+        """Bytes of all files below each collection among some resources, by resource id."""
+        with self.tree.database.snapshot() as connection:
+            return self.tree.sizes.below(connection, [r.id for r in resources if r.is_collection and r.id is not None])
 
     def properties(self, resource: Resource) -> dict[str, bytes]:
         """Dead properties, serialised, by name in Clark notation."""

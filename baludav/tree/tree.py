@@ -18,6 +18,7 @@ from baludav.tree.restoring import Restoring
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.rounds import Pace
 from baludav.tree.scan import Scan
+from baludav.tree.sizes import Sizes
 from baludav.tree.watches import Watches
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Tree:
         self.locks = Locks()
         self.watches = Watches()
         self.scan = Scan(database, self.guards, self.locks)
+        self.sizes = Sizes()
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)
@@ -50,9 +52,13 @@ class Tree:
         self._keeper: Keeper | None = None
         self._default_quota = parse_size(config.settings.default_quota)
 
-    def of(self, principal: Principal) -> UserTree:
-        """The tree as one user sees it."""
-        return UserTree(self, principal)
+    def of(self, principal: Principal, *, with_homes: bool = True) -> UserTree:
+        """The tree as one user sees it.
+
+        Args:
+            with_homes: an admin sees the collection of all homes.
+        """
+        return UserTree(self, principal, with_homes=with_homes)
 
     def create_home(self, name: str) -> None:
         """Make the home of a new user."""

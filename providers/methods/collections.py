@@ -2,10 +2,8 @@
 
 from baludav.errors import BadRequest, Forbidden, Locked, UnsupportedMediaType
 from providers import xml
-from providers.live import PROPERTIES
+from providers.live import PROPERTIES, SETTABLE
 from providers.request import Answer, Request
-
-_SETTABLE = {"{DAV:}displayname"}
 
 
 def make(request: Request) -> Answer:
@@ -21,13 +19,14 @@ def make(request: Request) -> Answer:
         if name == "{DAV:}resourcetype":
             if [child.tag for child in what] != ["{DAV:}collection"]:
                 raise Forbidden("Only plain collections can be made here", condition="valid-resourcetype")
-        elif name in PROPERTIES and name not in _SETTABLE:
+        elif name in PROPERTIES and name not in SETTABLE:
             raise Forbidden(condition="cannot-modify-protected-property")
         else:
             dead[name] = xml.serialize_property(what).encode()
-    request.user.make_collection(request.path, request.terms, dead)
+    made = request.user.make_collection(request.path, request.terms, dead).resource
     location = request.href(request.path, is_collection=True)
-    return Answer(201, [("Location", location), ("Content-Length", "0")])
+    about = request.about(made) if request.is_cloud else []
+    return Answer(201, [*about, ("Location", location), ("Content-Length", "0")])
 
 
 def delete(request: Request) -> Answer:

@@ -5,7 +5,7 @@ from baludav.tree.paths import Path
 from baludav.tree.reading import NO_TERMS, Terms
 from baludav.tree.writing import Written
 from providers.methods.collections import member_locked
-from providers.request import Answer, Request, etag_headers, parse_mtime
+from providers.request import Answer, Request, parse_mtime
 
 
 def copy(request: Request) -> Answer:
@@ -37,7 +37,7 @@ def move(request: Request) -> Answer:
 
 
 def _answer(request: Request, target: Path, written: Written) -> Answer:
-    headers = etag_headers(written.resource)
+    headers = request.about(written.resource)
     modified_ns = parse_mtime(request.environ)
     if modified_ns is not None and not written.resource.is_collection:
         submitted = Terms(type(request.terms.conditions)(lists=request.terms.conditions.lists), request.terms.resolve)

@@ -4,6 +4,7 @@ import html
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from uuid import UUID
 
 from baludav.tree.digests import format_digest, wanted
 from baludav.tree.paths import quote
@@ -68,10 +69,14 @@ def handle(request: Request) -> Answer:
     return answer
 
 
-def headers_of(resource: Resource) -> Headers:
-    """What every answer about the bytes of a resource says, also 304."""
+def headers_of(resource: Resource, instance: UUID | None = None) -> Headers:
+    """What every answer about the bytes of a resource says, also 304.
+
+    Args:
+        instance: as for `etag_headers`.
+    """
     return [
-        *etag_headers(resource),
+        *etag_headers(resource, instance),
         ("Last-Modified", http_date(resource.modified)),
         ("Cache-Control", "private, no-cache"),  # keep it, but ask before using it again
     ]
@@ -99,7 +104,7 @@ def _bytes(request: Request, file: OpenFile) -> Answer:
     resource = file.resource
     state = State(True, resource.etag, resource.modified)
     request.user.check_if(request.path, request.terms)
-    headers = headers_of(resource)
+    headers = headers_of(resource, request.instance)
     if not request.terms.conditions.check_read(state):
         return Answer(304, headers)
     is_head = request.method == "HEAD"
@@ -138,7 +143,7 @@ def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 def _listing(request: Request, resource: Resource) -> Answer:
     """What a person sees who opens a collection in a browser."""
-    headers: Headers = [*etag_headers(resource), ("Cache-Control", "private, no-cache")]
+    headers: Headers = [*request.about(resource), ("Cache-Control", "private, no-cache")]
     if not request.terms.conditions.check_read(State(True, resource.etag, None, True)):
         return Answer(304, headers)
     body: Iterable[bytes] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from baludav.errors import Forbidden, NotFound
 from baludav.tree.reading import Resource
 from providers import xml
-from providers.live import IN_ALLPROP, PROPERTIES, Live
+from providers.live import IN_ALLPROP, PROPERTIES, SETTABLE, Live
 from providers.request import Answer, Request
 
 _NONE: Mapping[str, bytes] = {}
@@ -64,12 +64,11 @@ class Properties:
         ).replace(" ", "")
         asked = self._names if self._kind == "prop" else ()
         # The usual properties are live: then the dead ones need not be read at all.
-        self._needs_dead = self._kind != "prop" or any(
-            name not in PROPERTIES or name == "{DAV:}displayname" for name in asked
-        )
+        self._needs_dead = self._kind != "prop" or any(name not in PROPERTIES or name in SETTABLE for name in asked)
 
     def responses(self, resources: list[Resource]) -> Iterable[str]:
         dead = self._request.user.properties_of(resources) if self._needs_dead else {}
+        self._live.begin(resources)
         for resource in resources:
             href = self._request.href(resource.path, is_collection=resource.is_collection)
             of_this = dead.get(resource.id, _NONE) if resource.id is not None else _NONE

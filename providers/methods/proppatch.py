@@ -5,7 +5,7 @@ from datetime import datetime
 
 from baludav.tree.preconditions import parse_date
 from providers import xml
-from providers.live import PROPERTIES
+from providers.live import PROPERTIES, SETTABLE
 from providers.request import Answer, Request
 
 _WIN32 = "{urn:schemas-microsoft-com:}"
@@ -37,7 +37,7 @@ _CREATED: dict[str, Callable[[str], int | None]] = {
     f"{_WIN32}Win32CreationTime": parse_date,
 }
 _NOT_KEPT = {"{DAV:}getlastmodified", "{DAV:}lastmodified", "{DAV:}creationdate"}
-_SETTABLE = {"{DAV:}displayname", *_MODIFIED, *_CREATED}
+_SETTABLE = {*SETTABLE, *_MODIFIED, *_CREATED}
 
 
 def handle(request: Request) -> Answer:
@@ -51,7 +51,7 @@ def handle(request: Request) -> Answer:
     for verb, what in instructions:
         name = what if isinstance(what, str) else str(what.tag)
         names[name] = None
-        if name in PROPERTIES and (name not in _SETTABLE or (verb == "remove" and name != "{DAV:}displayname")):
+        if name in PROPERTIES and name not in (_SETTABLE if verb == "set" else SETTABLE):
             failed[name] = 403
             continue
         if isinstance(what, str):

@@ -11,7 +11,7 @@ from baludav.tree.digests import parse_digest
 from baludav.tree.writing import Written
 from providers.live import http_date
 from providers.methods.options import ALLOWED
-from providers.request import Answer, Request, etag_headers, parse_mtime
+from providers.request import Answer, Request, parse_mtime
 
 _PIECE = 256 * 1024
 _SMALL = 256 * 1024  # bytes; so much is taken at once
@@ -35,7 +35,7 @@ def handle(request: Request) -> Answer:
         written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, sha256=sha256)
     else:
         written = _stream(request, length, modified_ns, sha256, sha512)
-    headers = [*etag_headers(written.resource), ("Last-Modified", http_date(written.resource.modified))]
+    headers = [*request.about(written.resource), ("Last-Modified", http_date(written.resource.modified))]
     if modified_ns is not None:
         headers.append(("X-OC-Mtime", "accepted"))
     if written.is_created:

@@ -2,7 +2,7 @@
 
 import hashlib
 import http.client
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
 import requests
@@ -17,18 +17,20 @@ class User:
 
     Args:
         top: a path every other is relative to, without a slash at its end.
+        mount: the URL path of the tree, percent-encoded, without a slash at its end.
     """
 
-    def __init__(self, server: Server, name: str, top: str = "") -> None:
+    def __init__(self, server: Server, name: str, top: str = "", mount: str = "/dav") -> None:
         self.server = server
         self.name = name
         self.top = top
+        self.mount = mount
         self.session = requests.Session()
         self.session.auth = server.auth(name)
 
     def url(self, path: str) -> str:
         """The URL of a path that is not percent-encoded."""
-        return self.server.dav(self.name).rstrip("/") + self.top + quote(path)
+        return self.server.url + self.mount + quote(self.top + path)
 
     def __call__(self, method: str, path: str, data: object = None, **headers: str) -> requests.Response:
         """A request; `If_Match` stands for the field If-Match, and a `Destination` may be a path."""
@@ -61,7 +63,7 @@ class User:
 
     def multistatus(self, answer: requests.Response) -> "dict[str, Found]":
         """Responses of a 207 by path below `top`."""
-        top = urlsplit(self.server.dav(self.name)).path.rstrip("/") + self.top
+        top = unquote(self.mount) + self.top
         root = ElementTree.fromstring(answer.content)  # noqa: S314 - our own server's
         found = {}
         for response in root.iterfind("{DAV:}response"):

@@ -459,11 +459,13 @@ def test_the_content_type_is_exact() -> None:
         ("{DAV:}getetag", '"a"', '<D:getetag>"a"</D:getetag>'),
         ('{a:&"}b', "c", '<x:b xmlns:x="a:&amp;&quot;">c</x:b>'),
         ("{a:}b", "", '<x:b xmlns:x="a:"/>'),
+        ("{http://owncloud.org/ns}b", "c", "<oc:b>c</oc:b>"),
+        ("{http://nextcloud.org/ns}b", "", "<nc:b/>"),
         ("b", "c", "<b>c</b>"),
     ],
 )
 def test_fragments(name: str, content: str, expected: str) -> None:
-    """Namespaces in XML: `D:` is declared once, every other namespace where it is used."""
+    """Namespaces in XML: `D:`, `oc:` and `nc:` are declared once, every other namespace where it is used."""
     assert xml.fragment(name, content) == expected
 
 
@@ -476,7 +478,8 @@ def test_a_multistatus() -> None:
     body.response("/e", [])
     body.add("<D:response/>")
     assert body.close().decode() == (
-        '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
+        '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:" xmlns:oc="http://owncloud.org/ns"'
+        ' xmlns:nc="http://nextcloud.org/ns">'
         "<D:response><D:href>/a/</D:href>"
         '<D:propstat><D:prop><D:a>1</D:a><x:b xmlns:x="y"/></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>'
         "<D:propstat><D:prop><D:c/></D:prop><D:status>HTTP/1.1 403 Forbidden</D:status>"

@@ -1,0 +1,219 @@
+"""Runs a sync client of the Nextcloud family for two devices of one user, and what must hold whatever they do."""
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.trees import contents, plant
+from tests.http.client import User
+from tests.serving import Server
+
+SECONDS = 120
+_numbers = itertools.count()
+
+
+class Device:
+    """A local folder that one client keeps in step with the server.
+
+    Args:
+        program: `nextcloudcmd` or `owncloudcmd`.
+        top: a temporary folder for this device alone.
+    """
+
+    def __init__(self, server: Server, user: str, program: str, top: Path) -> None:
+        self.server = server
+        self.user = user
+        self.program = program
+        self.folder = top / "files"
+        self.folder.mkdir(parents=True)
+        self._excluded = top / "excluded"
+        self._excluded.write_text(".sync_*\n._sync_*\n*~\n")
+        self._home = top / "home"
+        self._home.mkdir()
+
+    def command(self, *options: str) -> list[str]:
+        user, password = self.server.auth(self.user)
+        known = ["--non-interactive", "-h", "--exclude", str(self._excluded), "--user", user, "--password", password]
+        return [self.program, *known, *options, str(self.folder), self.server.url]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG")}
+        return {**kept, "HOME": str(self._home), "QT_QPA_PLATFORM": "offscreen", "XDG_RUNTIME_DIR": str(self._home)}
+
+    def sync(self, *options: str, works: bool = True) -> str:
+        """Sync once; the requests that the server saw."""
+        begun = self.server.log.stat().st_size
+        ran = subprocess.run(
+            self.command(*options),
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=SECONDS,
+            check=False,
+        )
+        output = ran.stdout.decode(errors="replace")
+        assert (ran.returncode == 0) is works, f"{self.program}: {ran.returncode}\n{output[-6000:]}"
+        with self.server.log.open("rb") as log:
+            log.seek(begun)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if f" {self.user} " in line)
+
+    def contents(self) -> dict[str, str]:
+        """Hashes of what was synced, without the client's own journal."""
+        return {name: sha256 for name, sha256 in contents(self.folder).items() if not name.startswith(".sync_")}
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+
+def rest(*devices: Device) -> None:
+    """Sync until nothing moves; both folders and the server's must be equal then."""
+    for _ in range(2):
+        for device in devices:
+            device.sync()
+    server, user = devices[0].server, devices[0].user
+    home = {name: sha256 for name, sha256 in contents(server.home(user)).items() if not name.startswith(".baludav")}
+    for device in devices:
+        assert device.contents() == home
+
+
+class Syncing:
+    """The scenarios, inherited by a test module for each client."""
+
+    program = ""
+    refuses = ""  # names that begin so are left where they are by the client itself
+
+    @pytest.fixture
+    def devices(self, server: Server, tmp_path: Path) -> tuple[Device, Device]:
+        """Two empty devices of a fresh user."""
+        user = f"{self.program}-{next(_numbers)}"
+        server.add_user(user)
+        first, second = (Device(server, user, self.program, tmp_path / name) for name in ("first", "second"))
+        return first, second
+
+    def test_a_tree_with_awkward_names_arrives_and_then_rests(self, devices: tuple[Device, Device]) -> None:
+        first, second = devices
+        first.folder.rmdir()
+        plant(first.folder)
+        for path in sorted(first.folder.rglob("*"), reverse=True):
+            if self.refuses and path.name.startswith(self.refuses):
+                path.unlink()
+        planted = first.contents()
+        first.sync()
+        second.sync()
+        assert first.contents() == planted
+        assert second.contents() == planted
+        rest(first, second)
+        for device in devices:
+            seen = device.sync()
+            assert seen.count("PROPFIND") == 1, seen
+            assert "PUT" not in seen, seen
+            assert "GET /remote" not in seen, seen
+
+    def test_edits_deletions_and_new_files_of_both(self, devices: tuple[Device, Device]) -> None:
+        first, second = devices
+        _write(first, {"a": b"1", "b": b"1", "c": b"1", "in/d": b"1", "in/e": b"1", "gone/f": b"1"})
+        rest(first, second)
+        _write(first, {"a": b"edited", "new/by first": b"2"})
+        first.path("c").unlink()
+        _write(second, {"in/d": b"edited", "new/by second": b"2"})
+        second.path("in/e").unlink()
+        second.path("gone/f").unlink()
+        second.path("gone").rmdir()
+        rest(first, second)
+        found = {name: second.path(name).read_bytes() for name in second.contents() if second.path(name).is_file()}
+        assert found == {
+            "a": b"edited", "b": b"1", "in/d": b"edited", "new/by first": b"2", "new/by second": b"2",
+        }  # fmt: skip
+
+    def test_renames_send_no_bytes(self, devices: tuple[Device, Device]) -> None:
+        """Files and folders, into each other, and renamed while the other edits."""
+        first, second = devices
+        _write(first, {"a": b"a" * 1000, "in/b": b"b" * 1000, "in/deep/c": b"c" * 1000, "d": b"d" * 1000})
+        rest(first, second)
+        first.path("a").rename(first.path("in/a b"))
+        first.path("in").rename(first.path("out #1"))
+        seen = first.sync()
+        assert seen.count("MOVE") == 2, seen
+        assert "PUT" not in seen, seen
+        seen = second.sync()
+        assert "GET /remote" not in seen, seen
+        rest(first, second)
+        assert second.path("out #1/a b").read_bytes() == b"a" * 1000
+        first.path("d").rename(first.path("e"))
+        _write(second, {"out #1/b": b"edited meanwhile"})
+        rest(first, second)
+        assert first.path("out #1/b").read_bytes() == b"edited meanwhile"
+
+    def test_both_edited_one_file(self, devices: tuple[Device, Device]) -> None:
+        """Neither edit is lost: the one that comes second is kept beside the first, on both devices."""
+        first, second = devices
+        _write(first, {"doc.txt": b"base"})
+        rest(first, second)
+        _write(first, {"doc.txt": b"from the first"})
+        _write(second, {"doc.txt": b"from the second device"})
+        first.sync()
+        second.sync()
+        rest(first, second)
+        assert first.path("doc.txt").read_bytes() == b"from the first"
+        copies = [name for name in first.contents() if name != "doc.txt"]
+        assert [first.path(name).read_bytes() for name in copies] == [b"from the second device"]
+
+    def test_the_same_edit_on_both_is_no_conflict(self, devices: tuple[Device, Device]) -> None:
+        first, second = devices
+        _write(first, {"doc.txt": b"base"})
+        rest(first, second)
+        for device in devices:
+            _write(device, {"doc.txt": b"the same on both"})
+        first.sync()
+        second.sync()
+        rest(first, second)
+        assert set(first.contents()) == {"doc.txt"}
+
+    def test_edited_here_deleted_there(self, devices: tuple[Device, Device]) -> None:
+        """The edit survives."""
+        first, second = devices
+        _write(first, {"doc.txt": b"base", "other": b"1"})
+        rest(first, second)
+        first.path("doc.txt").unlink()
+        _write(second, {"doc.txt": b"edited while it was deleted elsewhere"})
+        first.sync()
+        second.sync()
+        rest(first, second)
+        assert first.path("doc.txt").read_bytes() == b"edited while it was deleted elsewhere"
+
+    def test_changes_on_the_disk_of_the_server(self, devices: tuple[Device, Device]) -> None:
+        first, second = devices
+        # Where everything changes at once, a client asks the person at the screen.
+        _write(first, {"a": b"1", "b": b"1", "in/c": b"1", "stays": b"1"})
+        rest(first, second)
+        home = first.server.home(first.user)
+        (home / "a").write_bytes(b"changed by hand")
+        (home / "b").unlink()
+        (home / "in" / "c").rename(home / "in" / "moved by hand")
+        (home / "in" / "new by hand").write_bytes(b"new")
+        User(first.server, first.user).propfind("/", depth="infinity")  # somebody looks, and so it is known
+        rest(first, second)
+        assert first.path("a").read_bytes() == b"changed by hand"
+        assert not first.path("b").exists()
+        assert first.path("in/moved by hand").read_bytes() == b"1"
+
+    def test_many_small_files(self, devices: tuple[Device, Device]) -> None:
+        first, second = devices
+        _write(first, {f"{number % 20}/{number}": b"%d" % number for number in range(400)})
+        first.sync()
+        second.sync()
+        assert second.contents() == first.contents()
+        assert len(second.contents()) == 420
+
+
+def _write(device: Device, files: dict[str, bytes]) -> None:
+    for name, body in files.items():
+        path = device.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
