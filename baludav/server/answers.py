@@ -19,7 +19,8 @@ _MOST_BYTES = 8 << 20  # of all answers of one worker
 _LARGEST = 4 << 20
 # Fields on which the answer may depend in a way that is not looked at here.
 _UNUSUAL = frozenset({b"if", b"brief", b"prefer", b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"})
-_VOLATILE = b"quota"  # in what is asked: the room on the disk changes by itself
+# In what is asked: the room on the disk changes by itself, the fingerprint by a command.
+_VOLATILE = (b"quota", b"fingerprint")
 _COUNTING_DOWN = b"<D:activelock>"  # in the answer: its timeout
 
 Key = tuple[bytes, bytes, bytes, bytes]  # target, Depth, type and bytes of the body
@@ -101,7 +102,7 @@ class Answers:
         if depth not in (b"0", b"1") or not _UNUSUAL.isdisjoint(fields):
             return None
         body = b"".join(request.chunks)
-        if _VOLATILE in body:
+        if any(name in body for name in _VOLATILE):
             return None
         return request.target, depth, fields.get(b"content-type", b""), body
 
