@@ -139,8 +139,10 @@ def _separate(actions: Actions, sides: _Sides) -> list[DeleteThere]:
         collections of the server that must go first.
     """
     files_here, files_there = sides.kept_here(actions), sides.kept_there(actions)
-    lasting = {path for path, resource in sides.there.items() if resource.is_collection and resource.etag is None}
-    needed_here, needed_there = above(files_here), above(files_there) | lasting
+    lasting = {
+        composed(path) for path, resource in sides.there.items() if resource.is_collection and resource.etag is None
+    }
+    needed_here, needed_there = above(map(composed, files_here)), above(map(composed, files_there)) | lasting
     blocking_here = {path for path in files_here if composed(path) in needed_there}
     blocking_there = {path for path in files_there if composed(path) in needed_here}
     replaced: list[DeleteThere] = []

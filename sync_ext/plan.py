@@ -7,15 +7,16 @@ from msgspec import Meta
 
 from baludav.errors import BadRequest, Invalid, NotFound, PathTooLong, TokenExpired
 from baludav.tree.conflicts import Found
-from baludav.tree.paths import Path, is_reserved, parse_decoded
+from baludav.tree.paths import RESERVED, Path, is_reserved, parse_decoded
 from baludav.tree.reading import Resource
 from baludav.tree.tokens import Token
+from baludav.tree.tree import UserTree
 from sync_ext.actions import Action, Clash, DeleteHere, DeleteThere, Download, Here, There, Upload, Wait, Why
 from sync_ext.changes import File
 from sync_ext.conflicts import ConflictOfDevice, conflict_of
 from sync_ext.decision import decide, is_mass_deletion
 from sync_ext.endpoints import Call, endpoint
-from sync_ext.spelling import above, composed
+from sync_ext.spelling import above
 from sync_ext.types import (
     Answer,
     Body,
@@ -128,18 +129,21 @@ def plan(call: Call, body: DeviceList) -> Plan:
     Changes nothing, except that it records the conflicts. Any device can ask at any time, also one whose change token
     has expired.
     """
-    device = call.ground.devices.get(call.principal.id, body.device_id)
+    return plan_for(call.user, call.ground.devices.get(call.principal.id, body.device_id).id, body)
+
+
+def plan_for(user: UserTree, device_id: int, body: DeviceList) -> Plan:
+    """The plan for a device of a user."""
     here, impossible = _listed(body.files)
-    if body.change_token is not None and not _is_remembered(call, body.change_token):
+    if body.change_token is not None and not _is_remembered(user, body.change_token):
         # What the device calls common is so no more: that it is missing here does not mean that somebody deleted it.
         here = [file._replace(base=None) if file.sha256 == file.base else file for file in here]
     there: list[There] = []
-    token = call.user.everything(lambda resource: there.append(_there(resource)))
-    actions = _permitted(decide(here, there), _read_only(call))
-    actions += impossible
+    token = user.everything(lambda resource: there.append(_there(resource)))
+    actions = [*_permitted(decide(here, there), _read_only(user)), *impossible]
     clashes = [_found(action) for action in actions if isinstance(action, Clash)]
     undecided = {_names(action.path) for action in actions if isinstance(action, Wait)}
-    conflicts = call.user.record_conflicts(device.id, clashes, undecided)
+    conflicts = user.record_conflicts(device_id, clashes, undecided)
     return _plan(actions, [conflict_of(one) for one in conflicts], is_mass_deletion(here, there, actions), token)
 
 
@@ -165,20 +169,20 @@ def _listed(files: Sequence[ListedFile]) -> tuple[list[Here], list[Wait]]:
         if file.path in seen:
             raise Invalid("This path is listed twice", field=f"files[{number}].path")
         seen.add(file.path)
-        if any(map(is_reserved, names)):
+        if RESERVED in file.path.casefold() and any(map(is_reserved, names)):
             impossible.append(Wait(file.path, Why.NAME))
         else:
             here.append(Here(file.path, file.sha256, file.base_sha256))
     collections = above(file.path for file in here if file.sha256 is not None)
     for number, file in enumerate(files):
-        if file.sha256 is not None and composed(file.path) in collections:
+        if file.sha256 is not None and file.path in collections:
             raise Invalid("Files are listed below this one", field=f"files[{number}].path")
     return here, impossible
 
 
-def _is_remembered(call: Call, change_token: str) -> bool:
+def _is_remembered(user: UserTree, change_token: str) -> bool:
     try:
-        return call.user.remembers(Token.parse(change_token))
+        return user.remembers(Token.parse(change_token))
     except TokenExpired:
         return False
 
@@ -191,9 +195,9 @@ def _there(resource: Resource) -> There:
     return There(path, resource.sha256, False, resource.etag, resource.size, resource.modified_ns)
 
 
-def _read_only(call: Call) -> tuple[str, ...]:
+def _read_only(user: UserTree) -> tuple[str, ...]:
     """What the paths begin with that the user may not write."""
-    places = [call.user.namespace.place(mount) for mount, _ in call.user.namespace.roots()]
+    places = [user.namespace.place(mount) for mount, _ in user.namespace.roots()]
     return tuple(shown(place.path) + "/" for place in places if not place.can_write)
 
 

@@ -16,10 +16,10 @@ def folded(path: str) -> str:
 
 
 def above(paths: Iterable[str]) -> set[str]:
-    """The collections that some paths lie in, composed."""
+    """The collections that some paths lie in."""
     found: set[str] = set()
     for path in paths:
-        collection = composed(path[: path.rindex("/")])
+        collection = path[: path.rindex("/")]
         while collection and collection not in found:
             found.add(collection)
             collection = collection[: collection.rindex("/")]
@@ -41,10 +41,10 @@ def falling_together(new: list[str], files: Set[str]) -> Iterator[tuple[str, str
         that is spelled, which is there or is new and comes first.
     """
     everything = {*files, *new}
-    everything |= above(everything)
+    everything |= above(map(composed, everything))
     if not new or len(set(map(folded, everything))) == len(everything):
         return
-    known = {*files, *above(files)}
+    known = {*files, *above(map(composed, files))}
     spelled: dict[str, str] = {}
     for path in sorted(known):
         spelled.setdefault(folded(path), path)

@@ -149,16 +149,14 @@ def record(connection: Connection, user_id: int, device_id: int, found: Found, n
 
 def record_all(
     connection: Connection, user_id: int, device_id: int, found: Iterable[Found], undecided: Set[Path], now: float
-) -> list[Conflict]:
+) -> None:
     """Record all conflicts that a device has; what is open beside them has settled itself.
 
     Args:
         undecided: paths of which nothing can be said now: what is open there stays open.
-    Returns:
-        the open conflicts of the device.
     """
     if not connection.scalar(_owns, {"device": device_id, "user": user_id}):
-        return []
+        return
     before = {conflict.found.path: conflict for conflict in open_of(connection, user_id, device_id)}
     now_found = {one.path: one for one in found}
     over = [old.id for path, old in before.items() if path not in now_found and path not in undecided]
@@ -168,7 +166,6 @@ def record_all(
     if changed:
         connection.execute(_change, changed)
     _add(connection, user_id, device_id, [new for path, new in now_found.items() if path not in before], now)
-    return open_of(connection, user_id, device_id)
 
 
 def resolve(connection: Connection, conflict: Conflict, resolution: str, now: float) -> bool:

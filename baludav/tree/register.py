@@ -51,11 +51,11 @@ class Register(Reading):
             the open conflicts of the device, by path.
         """
         found, user_id, now = list(found), self.principal.id, time.time()
-        if not found and not self.conflicts(device_id):
-            return []  # as almost always
-        return self.tree.database.commit(
-            lambda connection: conflicts.record_all(connection, user_id, device_id, found, undecided, now)
-        )
+        if found or self.conflicts(device_id):
+            self.tree.database.commit(
+                lambda connection: conflicts.record_all(connection, user_id, device_id, found, undecided, now)
+            )
+        return self.conflicts(device_id)
 
     def resolve_conflict(self, conflict: Conflict, resolution: str) -> None:
         """End a conflict as its user wants; what the device does then is decided elsewhere.
@@ -108,7 +108,7 @@ def _behind(path: Path, state: State, terms: Terms, failure: PreconditionFailed,
     server = None if state.is_collection else state.etag
     base = None
     match failure:
-        case EtagMismatch():
+        case EtagMismatch() if state.exists or intent != "remove":  # else both have deleted it
             kind = Kind.BOTH_EDITED if state.exists else Kind.DELETED_THERE
             if intent == "remove":
                 kind = Kind.DELETED_HERE

@@ -151,6 +151,17 @@ def test_decomposed_names_are_the_same_files(laptop: Device, phone: Device) -> N
     assert _paths(laptop.plan(), "to_delete_local") == [name]
 
 
+def test_a_file_and_a_collection_in_two_forms(laptop: Device) -> None:
+    """Linux can have both, the server takes them for one: a conflict, but no reason to refuse the list."""
+    laptop.files = {"/\u00e9/x": b"in a collection", "/e\u0301": b"a file"}
+    plan = laptop.sync()
+    assert [(one["path"], one["collides_with"]) for one in plan["conflicts"]] == [("/\u00e9", "/e\u0301")]
+    laptop.resolve(plan["conflicts"][0], "keep_both")
+    assert laptop.sync()["conflicts"] == []
+    assert laptop.plan()["undecided"] == []
+    assert sorted(laptop.files.values()) == [b"a file", b"in a collection"]
+
+
 def test_mass_deletion_is_flagged(laptop: Device, phone: Device) -> None:
     laptop.files = {f"/{number}": b"%d" % number for number in range(5)}
     laptop.sync()

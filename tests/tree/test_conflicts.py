@@ -265,6 +265,13 @@ def test_what_comes_to_light_only_at_the_end_of_an_upload(laptop: UserTree, hous
     assert conflict.found == Found(("file",), Kind.BOTH_EDITED, OLD, NEW, server)
 
 
+def test_what_somebody_else_has_just_deleted_too(laptop: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laptop, "look", lambda path: None)  # it was still there a moment ago
+    with pytest.raises(PreconditionFailed):
+        laptop.delete(path("gone"), _if_match(OUTDATED))
+    assert laptop.conflicts() == []
+
+
 def test_an_upload_whose_answer_was_lost_is_no_conflict(laptop: UserTree) -> None:
     with laptop.open_write(path("file"), _if_match(OLD)) as again:
         again.write(b"new bytes")
