@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from perf import benchmark_sync, events, load_test_sync
+from perf import benchmark_sync, events, load_test_sync, plans
 
 FIGURES = {"min_ms", "median_ms", "mean_ms", "p95_ms", "p99_ms", "operations_per_second", "success_rate"}
 
@@ -38,3 +38,13 @@ def test_events_are_measured(tmp_path: Path) -> None:
     assert [row["listener on"] for row in results["latency"]] == ["same worker", "another worker"]
     assert all(0 < row["median_ms"] <= row["p95_ms"] for row in results["latency"])
     assert results["idle"][0].keys() == {"listeners", "more_threads", "more_MiB", "last_told_ms"}
+
+
+def test_plans_are_measured(tmp_path: Path) -> None:
+    """What a plan takes when nothing changed, something, everything; and which part of it the index."""
+    assert plans.main(["--quick", "--results", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "plans.json").read_text())["results"]["plans"]
+    assert [row["case"] for row in rows] == [
+        "nothing changed", "10 edited", "10 moved", "a new device", "everything in conflict",
+    ]  # fmt: skip
+    assert all(row["total_ms"] > 0 and row["index_ms"] > 0 for row in rows)
