@@ -1,6 +1,6 @@
 """Makes rows of the index agree with the disk again, as changes made outside.
 
-Some members of one folder are mended at a time, in three steps: what the index has wrong is found out while their
+Some members of some folders are mended at a time, in three steps: what the index has wrong is found out while their
 guards are held, so that whoever is writing there commits first; bytes are hashed without any guard; and under the
 guards, if nothing has changed meanwhile, all of it is committed at once.
 
@@ -12,8 +12,10 @@ one storage root to another, whose owners have nothing to do with each other.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
@@ -65,20 +67,25 @@ class Mender:
         self._locks = locks
         self._hash_later = hash_later
 
-    def mend(self, root: StorageRoot, folder: Path, names: Collection[str], patience: Patience) -> None:
-        """Make the rows of some members of one folder agree with the disk. Takes guards; hold none."""
-        left = list(names)
+    def mend(self, root: StorageRoot, wanted: Mapping[Path, Collection[str]], patience: Patience) -> None:
+        """Make the rows of some members of some folders agree with the disk. Takes guards; hold none.
+
+        Args:
+            wanted: names by folder.
+        """
+        left = {folder: list(names) for folder, names in wanted.items()}
         for _attempt in range(_ATTEMPTS):
-            with self._guards.hold(*((root.id, (*folder, name)) for name in left)):
-                survey = self._survey(root, folder, left)
-            if survey is None:
-                if not self._mend_folder(root, folder, patience):
-                    return
-                continue
-            wrong = [name for name in left if not survey.is_right(name)]
-            if not wrong:
-                return
-            left = self._commit(root, folder, self._look(root, folder, survey, wrong, patience))
+            with self._guards.hold(*((root.id, (*folder, name)) for folder in left for name in left[folder])):
+                surveys = {folder: self._survey(root, folder, names) for folder, names in left.items()}
+            looks: dict[Path, list[Seen]] = {}
+            again: dict[Path, list[str]] = {}
+            for folder, survey in surveys.items():
+                if survey is None:
+                    if self._mend_folder(root, folder, patience):
+                        again[folder] = left[folder]
+                elif wrong := [name for name in left[folder] if not survey.is_right(name)]:
+                    looks[folder] = self._look(root, folder, survey, wrong, patience)
+            left = again | self._commit(root, looks)
             if not left:
                 return
 
@@ -94,7 +101,7 @@ class Mender:
         for depth in range(1, len(folder) + 1):
             names = folder[:depth]
             if self._survey(root, names, ()) is None:
-                self.mend(root, names[:-1], names[-1:], patience)
+                self.mend(root, {names[:-1]: names[-1:]}, patience)
                 if self._survey(root, names, ()) is None:
                     return False
         return folder != ()
@@ -181,32 +188,43 @@ class Mender:
             if not _is_same_inode(row, stat, born_ns):
                 continue
             with self._database.reading() as connection:
-                place = vanished.whereabouts(connection, row)
+                place = vanished.whereabouts(connection, row.id)
             if place is not None and (place.is_vanished or not _is_at(root, place.path, row)):
                 return Origin(row, place)
         return None
 
     # Committing
 
-    def _commit(self, root: StorageRoot, folder: Path, seen: list[Seen]) -> list[str]:
+    def _commit(self, root: StorageRoot, looks: dict[Path, list[Seen]]) -> dict[Path, list[str]]:
         """Write into the index what was seen; returns the names that have changed since, and are still wrong."""
-        targets: list[Target] = [(root.id, (*folder, look.name)) for look in seen]
-        targets += [(root.id, look.origin.place.path) for look in seen if look.origin is not None]
+        targets: list[Target] = [(root.id, (*folder, look.name)) for folder in looks for look in looks[folder]]
+        origins = (look.origin for seen in looks.values() for look in seen)
+        targets += [(root.id, origin.place.path) for origin in origins if origin is not None]
+        left: dict[Path, list[str]] = {}
+        work: list[tuple[Outcome, list[Seen]]] = []
         with self._guards.hold(*targets):
-            survey = self._survey(root, folder, [look.name for look in seen])
-            if survey is None:
-                return [look.name for look in seen]
-            work, left = [], []
-            for look in seen:
-                still = _still(root, look, survey)
-                if still is not None:
-                    work += [still] if still.has_news else []
-                elif not survey.is_right(look.name):
-                    left.append(look.name)
+            for folder, seen in looks.items():
+                survey = self._survey(root, folder, [look.name for look in seen])
+                if survey is None:
+                    left[folder] = [look.name for look in seen]
+                    continue
+                still = [_still(root, look, survey) for look in seen]
+                changed = zip(seen, still, strict=True)
+                if names := [look.name for look, now in changed if now is None and not survey.is_right(look.name)]:
+                    left[folder] = names
+                if news := [now for now in still if now is not None and now.has_news]:
+                    outcome = Outcome(self._locks, folder, survey.chain[-1], is_same_disk=survey.is_same_disk)
+                    work.append((outcome, news))
             if work:
-                outcome = Outcome(self._locks, folder, survey.chain[-1], is_same_disk=survey.is_same_disk)
-                left += self._database.commit(lambda connection: outcome.write(connection, work))
+                for outcome, names in self._database.commit(lambda connection: _write(connection, work)):
+                    left.setdefault(outcome.folder, []).extend(names)
         return left
+
+
+def _write(connection: Connection, work: list[tuple[Outcome, list[Seen]]]) -> list[tuple[Outcome, list[str]]]:
+    """Write all of it; returns the names that could not be written."""
+    written = [(outcome, outcome.write(connection, seen)) for outcome, seen in work]
+    return [(outcome, names) for outcome, names in written if names]
 
 
 def _is_same_inode(row: Row, stat: Stat, born_ns: int) -> bool:

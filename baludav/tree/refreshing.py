@@ -1,8 +1,8 @@
 """Brings the index of a whole storage root, or of a folder in it, up to date, folder by folder."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from baludav.errors import Failure, Forbidden, NotFound
 from baludav.tree import index, vanished
@@ -10,7 +10,7 @@ from baludav.tree.hashing import ENDLESS, Patience
 from baludav.tree.index import Row
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import batches
+from baludav.tree.scan import portions
 from baludav.tree.storage import Stat
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FOLDERS = 50  # read in one step
+_WRONG = 200  # names that are mended together
 _FORGOTTEN_AT_ONCE = 20
+
+Before = Callable[[StorageRoot, Path], object]
 
 
 def refresh(
@@ -27,7 +31,7 @@ def refresh(
     start: Path = (),
     *,
     patience: Patience = ENDLESS,
-    before: Callable[[StorageRoot, Path], object] = lambda root, names: None,
+    before: Before = lambda root, names: None,
 ) -> Iterator[int]:
     """Compare every folder with the index and mend what is wrong, in short steps.
 
@@ -41,48 +45,76 @@ def refresh(
         Failure: something else went wrong in a folder; all others have been read.
     """
     gone: list[int] = []
-    failed: Failure | None = None
     if start == ():
         _recognise_disk(tree, root)
         with tree.database.reading() as connection:
             gone = vanished.all_of(connection, root.id)
-    folders = [start]
+    folders, failures = [start], list[Failure]()
     while folders:
-        names = folders.pop()
-        try:
-            before(root, names)
-            below = yield from _read(tree, root, names, patience)
-        except NotFound:
-            continue  # it was moved or removed since
-        except Forbidden:
-            log.warning("%s %s: %s may not be read", root.kind, root.name, "/".join(names))
-            continue
-        except Failure as failure:
-            root.storage.stat(())  # raises if it is the whole disk that is not there
-            log.error("%s %s: %s: %s", root.kind, root.name, "/".join(names), failure)
-            failed = failure
-            continue
-        folders += [(*names, name) for name in sorted(below, reverse=True)]
-    if failed is not None:
-        raise failed
+        some: list[_Read] = []
+        while folders and len(some) < _FOLDERS and sum(len(read.wrong) for read in some) < _WRONG:
+            read = _read(tree, root, folders.pop(), patience, before, failures)
+            some += [] if read is None else [read]
+        left = sum(read.files for read in some)
+        for portion in portions((read.names, name, read.on_disk.get(name)) for read in some for name in read.wrong):
+            try:
+                tree.scan.mend(root, portion, patience)
+            except Failure as failure:
+                _require(root, failure, failures)
+            done = min(left, sum(map(len, portion.values())))
+            left -= done
+            yield done
+        yield left
+        for read in reversed(some):
+            folders += read.below
+    if failures:
+        raise failures[0]
     if start == ():
         _conclude(tree, root, gone)
 
 
-def _read(tree: "Tree", root: StorageRoot, names: Path, patience: Patience) -> Generator[int, None, list[str]]:
-    """One folder; returns the names of the folders in it."""
-    known = tree.scan.look(root, names, patience)
-    if known is None or not known.stat.is_collection:
-        return []
-    on_disk, _, wrong = tree.scan.compare(root, names, known.row)
-    files = sum(not stat.is_collection for stat in on_disk.values())
-    for batch in batches(wrong, on_disk):
-        tree.scan.mend(root, names, batch, patience)
-        done = sum(name in on_disk and not on_disk[name].is_collection for name in batch)
-        files -= done
-        yield done
-    yield files
-    return [name for name, stat in on_disk.items() if stat.is_collection]
+class _Read(NamedTuple):
+    """A folder that was read: what is in it, and the names at which the index is wrong."""
+
+    names: Path
+    on_disk: dict[str, Stat]
+    wrong: list[str]
+
+    @property
+    def files(self) -> int:
+        return sum(not stat.is_collection for stat in self.on_disk.values())
+
+    @property
+    def below(self) -> list[Path]:
+        """The folders in it, the first last."""
+        found = sorted(name for name, stat in self.on_disk.items() if stat.is_collection)
+        return [(*self.names, name) for name in reversed(found)]
+
+
+def _read(
+    tree: "Tree", root: StorageRoot, names: Path, patience: Patience, before: Before, failures: list[Failure]
+) -> _Read | None:
+    """Read one folder; None if it is not there or cannot be read."""
+    try:
+        before(root, names)
+        known = tree.scan.look(root, names, patience)
+        if known is not None and known.stat.is_collection:
+            on_disk, _, wrong = tree.scan.compare(root, names, known.row)
+            return _Read(names, on_disk, wrong)
+    except NotFound:
+        pass  # it was moved or removed since
+    except Forbidden:
+        log.warning("%s %s: %s may not be read", root.kind, root.name, "/".join(names))
+    except Failure as failure:
+        _require(root, failure, failures)
+    return None
+
+
+def _require(root: StorageRoot, failure: Failure, failures: list[Failure]) -> None:
+    """Go on after a failure, unless it is the whole disk that is not there."""
+    root.storage.stat(())
+    log.error("%s %s: %s", root.kind, root.name, failure)
+    failures.append(failure)
 
 
 def _recognise_disk(tree: "Tree", root: StorageRoot) -> None:

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 _PORTION = 200  # names looked at in one step
 _HASHED_AT_ONCE = 16 << 20  # bytes of a file; a larger one is hashed in the background
-_STEP_SECONDS = 0.01
 _SHARE_AFTER_LOSS = 0.5
 _BUSY = 0.05  # share of the time of a step that requests have used, from which on they come first
 _GIVE_WAY = 1.0  # times as long as the step took
@@ -113,7 +112,6 @@ class Rounds:
         self._tasks: collections.deque[_Task] = collections.deque()
         self._meeting_at = 0.0
         self._give_way_until = 0.0
-        self._step_began = 0.0
         self._is_loss_told = False
         self._watch()
 
@@ -133,7 +131,6 @@ class Rounds:
             self._wait(min([until, self._meeting_at, *self._times()]))
             return
         used, own = time.process_time(), time.thread_time()
-        self._step_began = now
         self._step(task)
         spent = time.monotonic() - now
         task.not_before = now + spent / task.share
@@ -283,32 +280,24 @@ class Rounds:
 
     def _attend(self, gathered: Gathered) -> Iterator[int]:
         """Look at what has happened: first at what is there, so that what has moved is not taken for deleted."""
-        gone: list[tuple[StorageRoot, Path, list[str]]] = []
-        for root, folder, names in gathered.touched:
-            for some in _portions(sorted(names)):
-                try:
-                    found = root.storage.find(folder, some)
-                except Failure:
-                    continue  # not mounted any more; the next meeting sees to it
-                self._notice(root, folder, found)
-                gone.append((root, folder, [name for name in some if name not in found]))
-                if self._is_time_up():
-                    yield 0
-        for root, folder, absent in gone:
-            self._notice(root, folder, dict.fromkeys(absent))
-            if self._is_time_up():
-                yield 0
+        gone: list[tuple[StorageRoot, dict[Path, list[str]]]] = []
+        for root, names in _portions(gathered):
+            try:
+                found = {folder: root.storage.find(folder, names[folder]) for folder in names}
+            except Failure:
+                continue  # not mounted any more; the next meeting sees to it
+            self._notice(root, found)
+            gone.append((root, {f: [name for name in names[f] if name not in found[f]] for f in names}))
+            yield 0
+        for root, names in gone:
+            self._notice(root, {folder: dict.fromkeys(names[folder]) for folder in names})
+            yield 0
         for root, start in gathered.fresh:
             self._tasks.append(_Task(self._read(root, start), root=root))
 
-    def _is_time_up(self) -> bool:
-        """True if a step has taken long enough."""
-        return time.monotonic() - self._step_began > _STEP_SECONDS
-
-    def _notice(self, root: StorageRoot, folder: Path, found: Mapping[str, Stat | None]) -> None:
+    def _notice(self, root: StorageRoot, found: Mapping[Path, Mapping[str, Stat | None]]) -> None:
         try:
-            if found:
-                self._tree.scan.notice(root, folder, found, self._patience)
+            self._tree.scan.notice(root, found, self._patience)
         except Failure as failure:
             self._miss(root, failure)
 
@@ -322,7 +311,12 @@ def _top(root: StorageRoot) -> tuple[int, int] | None:
     return None if stat is None else (stat.device, stat.inode)
 
 
-def _portions(names: list[str]) -> Iterator[list[str]]:
-    left = iter(names)
-    while some := list(itertools.islice(left, _PORTION)):
-        yield some
+def _portions(gathered: Gathered) -> Iterator[tuple[StorageRoot, dict[Path, list[str]]]]:
+    """Names by folder that are looked at in one step."""
+    for _, touched in itertools.groupby(gathered.touched, key=lambda found: found[0].id):
+        names = ((root, folder, name) for root, folder, found in touched for name in sorted(found))
+        while some := list(itertools.islice(names, _PORTION)):
+            portion: dict[Path, list[str]] = {}
+            for _, folder, name in some:
+                portion.setdefault(folder, []).append(name)
+            yield some[0][0], portion

@@ -23,8 +23,8 @@ from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
 from baludav.tree.storage import Stat
 
-_BATCH_NAMES = 200
-_BATCH_BYTES = 32 << 20
+_PORTION_NAMES = 200
+_PORTION_BYTES = 32 << 20
 _HASHED_AGAIN = 1 << 20  # bytes of a file that is hashed again as soon as it can be settled
 _REMEMBERED = 50_000
 _REST = 9.0  # times as long as hashing a file in the background took
@@ -54,7 +54,7 @@ class Scan:
             return known
         if names == ():
             return known
-        self.mend(root, names[:-1], names[-1:], patience or of_a_request())
+        self.mend(root, {names[:-1]: names[-1:]}, patience or of_a_request())
         return self.peek(root, names)
 
     def peek(self, root: StorageRoot, names: Path) -> Known | None:
@@ -86,8 +86,8 @@ class Scan:
         on_disk, rows, wrong = self.compare(root, names, folder)
         if wrong:
             patience = of_a_request()
-            for batch in batches(wrong, on_disk):
-                self.mend(root, names, batch, patience)
+            for portion in portions((names, name, on_disk.get(name)) for name in wrong):
+                self.mend(root, portion, patience)
             with self._database.reading() as connection:
                 rows = index.members(connection, folder.id)
             now = root.storage.find(names, wrong)
@@ -108,26 +108,35 @@ class Scan:
         ]
         return on_disk, rows, wrong
 
-    def notice(self, root: StorageRoot, folder: Path, found: Mapping[str, Stat | None], patience: Patience) -> None:
+    def notice(self, root: StorageRoot, found: Mapping[Path, Mapping[str, Stat | None]], patience: Patience) -> None:
         """Look at members to which something has happened, perhaps by a request of our own that is indexed already.
 
         Args:
-            found: what is on the disk under their names.
+            found: what is on the disk, by folder and name.
         """
-        news = [name for name, stat in found.items() if not self._is_remembered(root, (*folder, name), stat)]
-        if not news:
-            return
-        with self._database.reading() as connection:
-            chain = index.chain(connection, root.id, folder)
-            parent = chain[-1] if len(chain) > len(folder) else None
-            rows = {name: parent and index.member(connection, parent.id, name) for name in news}
-        wrong = [name for name in news if not _is_noticed(rows[name], found[name])]
-        for batch in batches(wrong, found):
-            self.mend(root, folder, batch, patience)
+        for portion in portions(self._news(root, found)):
+            self.mend(root, portion, patience)
 
-    def mend(self, root: StorageRoot, folder: Path, names: Collection[str], patience: Patience) -> None:
-        """Make the rows of some members of one folder agree with the disk. Takes guards; hold none."""
-        self._mender.mend(root, folder, names, patience)
+    def _news(
+        self, root: StorageRoot, found: Mapping[Path, Mapping[str, Stat | None]]
+    ) -> Iterator[tuple[Path, str, Stat | None]]:
+        for folder, stats in found.items():
+            left = {name: stat for name, stat in stats.items() if not self._is_remembered(root, (*folder, name), stat)}
+            if not left:
+                continue
+            with self._database.reading() as connection:
+                chain = index.chain(connection, root.id, folder)
+                parent = chain[-1] if len(chain) > len(folder) else None
+                rows = {name: parent and index.member(connection, parent.id, name) for name in left}
+            yield from ((folder, name, stat) for name, stat in left.items() if not _is_noticed(rows[name], stat))
+
+    def mend(self, root: StorageRoot, wanted: Mapping[Path, Collection[str]], patience: Patience) -> None:
+        """Make the rows of some members of some folders agree with the disk. Takes guards; hold none.
+
+        Args:
+            wanted: names by folder, as many as in a portion.
+        """
+        self._mender.mend(root, wanted, patience)
 
     def is_settled(self, root: StorageRoot, names: Path, stat: Stat, looked_ns: int) -> bool:
         """True if a change after `looked_ns` cannot hide behind this signature."""
@@ -178,19 +187,23 @@ class Scan:
         return next((key for key in reversed(list(self._later)) if key not in self._rests), None)
 
 
-def batches(names: Iterable[str], stats: Mapping[str, Stat | None]) -> Iterator[list[str]]:
-    """Names in portions that are mended in a short time."""
-    batch: list[str] = []
-    size = 0
-    for name in names:
-        batch.append(name)
-        stat = stats.get(name)
+def portions(names: Iterable[tuple[Path, str, Stat | None]]) -> Iterator[dict[Path, list[str]]]:
+    """Names by folder, so many that they are mended in a short time and share a commit.
+
+    Args:
+        names: folder, name, and what is on the disk there.
+    """
+    portion: dict[Path, list[str]] = {}
+    count = size = 0
+    for folder, name, stat in names:
+        portion.setdefault(folder, []).append(name)
+        count += 1
         size += 0 if stat is None else stat.size
-        if len(batch) >= _BATCH_NAMES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        if count >= _PORTION_NAMES or size >= _PORTION_BYTES:
+            yield portion
+            portion, count, size = {}, 0, 0
+    if portion:
+        yield portion
 
 
 def _is_noticed(row: Row | None, stat: Stat | None) -> bool:

@@ -54,7 +54,7 @@ class Outcome:
 
     def __init__(self, locks: Locks, folder: Path, parent: Row, *, is_same_disk: bool) -> None:
         self._locks = locks
-        self._folder = folder
+        self.folder = folder
         self._parent = parent
         self._is_same_disk = is_same_disk
         self._cause = Cause(time.time_ns())
@@ -67,11 +67,14 @@ class Outcome:
             origin = look.origin
             if self._is_same_resource(look):
                 staying.append(look)
-            elif origin is None:
+                continue
+            if not self._is_here(connection, look):
+                look = look._replace(row=None)  # already moved to where it is now, by another folder
+            if origin is None:
                 arriving.append(look)
             elif origin.row.id in taken:
                 arriving.append(look._replace(origin=None))  # two links to what has vanished: one of them is new
-            elif vanished.whereabouts(connection, origin.row) != origin.place:
+            elif vanished.whereabouts(connection, origin.row.id) != origin.place:
                 left.append(look.name)
             else:
                 arriving.append(look)
@@ -81,6 +84,11 @@ class Outcome:
         for look in staying:
             self._see_again(connection, look)
         return left
+
+    def _is_here(self, connection: Connection, look: Seen) -> bool:
+        """True if the index still has at a name what it had."""
+        row = None if look.row is None else index.by_id(connection, look.row.id)
+        return row is not None and (row.parent_id, row.name) == (self._parent.id, look.name)
 
     def _is_same_resource(self, look: Seen) -> bool:
         """True if what is at a name now is the resource that was there."""
@@ -97,7 +105,7 @@ class Outcome:
         leaving: dict[int, tuple[Path, Row]] = {}
         for look in looks:
             if look.row is not None:
-                leaving[look.row.id] = (*self._folder, look.name), look.row
+                leaving[look.row.id] = (*self.folder, look.name), look.row
             if look.origin is not None and not look.origin.place.is_vanished:
                 leaving[look.origin.row.id] = look.origin.place.path, look.origin.row
         # The deepest first: what is moved out of something that vanishes does not vanish with it.
@@ -115,7 +123,7 @@ class Outcome:
                 ))  # fmt: skip
                 continue
             self._see(connection, look.origin.row, look)
-            path = (*self._folder, look.name)
+            path = (*self.folder, look.name)
             vanished.put_in(
                 connection, look.origin.row, self._parent, path, self._cause, moved_from=look.origin.place.path
             )
@@ -123,7 +131,7 @@ class Outcome:
             after = index.add_all(connection, new)
             size = sum(look.stat.size for look in looks if look.stat is not None and look.origin is None)
             index.use(connection, self._parent.root_id, size)
-            journal.write_added(connection, after, self._parent, self._folder, self._cause)
+            journal.write_added(connection, after, self._parent, self.folder, self._cause)
         for look in looks:
             if look.row is not None and vanished.is_gone(connection, look.row):
                 self._inherit(connection, look, look.row)
@@ -143,7 +151,7 @@ class Outcome:
             return  # the same bytes under a new signature are no change
         index.use(connection, row.root_id, stat.size - row.size)
         now = row._replace(size=stat.size, sha256=look.sha256)
-        journal.write(connection, now, (*self._folder, look.name), "modified", self._cause)
+        journal.write(connection, now, (*self.folder, look.name), "modified", self._cause)
 
     @staticmethod
     def _see(connection: Connection, row: Row, look: Seen) -> None:

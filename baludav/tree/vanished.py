@@ -42,8 +42,11 @@ class Whereabouts(NamedTuple):
     is_vanished: bool
 
 
-def whereabouts(connection: Connection, row: Row) -> Whereabouts | None:
-    """Where a resource is; None for what lies in the trash."""
+def whereabouts(connection: Connection, resource_id: int) -> Whereabouts | None:
+    """Where a resource is; None for what lies in the trash, or is not known."""
+    row = index.by_id(connection, resource_id)
+    if row is None:
+        return None
     path: Path = ()
     while row.parent_id is not None:
         path = (row.name, *path)
