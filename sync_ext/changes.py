@@ -29,6 +29,7 @@ from sync_ext.types import (
 
 MOST = 10_000  # resources or changes on one page
 PATIENCE = 60  # seconds that an answer may wait
+Cursor = Annotated[str, Meta(min_length=1, max_length=8192, description="Where a page ends; give it back for the next")]
 Limit = Annotated[int, Meta(ge=1, le=MOST, description="How many one page has at most.")]
 
 
@@ -54,11 +55,11 @@ class StateQuery(Body):
 
     path: PathText = "/"
     limit: Limit = 1000
-    cursor: ChangeToken | UnsetType = UNSET
+    cursor: Cursor | UnsetType = UNSET
 
 
 class State(Answer):
-    """One page of everything at or below a collection, in no particular order.
+    """One page of everything at or below a collection; a collection comes before its members.
 
     Read the pages until `next_cursor` is null, then the changes since `change_token`: together they are one
     consistent picture, whatever is written meanwhile.
@@ -67,7 +68,7 @@ class State(Answer):
     files: list[File]
     collections: list[Collection]
     change_token: ChangeToken
-    next_cursor: ChangeToken | None
+    next_cursor: Cursor | None
 
 
 class ChangesQuery(Body):

@@ -2,8 +2,8 @@
 
 A token names a moment: the epoch of the index, what the user could see, and the number of the last change. The
 changes since then are read from the journal, each path once and as it is now, in pages that end at a number. Who
-has no token reads the whole state in pages by resource id, and then the changes since the token of the first
-page: together they are one consistent picture, whatever is written meanwhile.
+has no token reads the whole state in pages, in an order of paths, and then the changes since the token of the
+first page: together they are one consistent picture, whatever is written meanwhile.
 """
 
 import hashlib
@@ -50,6 +50,9 @@ _by_others = (
     .subquery()
 )
 _pending = select(func.count()).select_from(select(_by_others).distinct().subquery())
+
+
+_BEFORE_HOME = (0, ())  # the home comes first; what the root of a namespace has without any disk is before it
 
 
 class Change(NamedTuple):
@@ -147,17 +150,15 @@ class Feed(Reading):
             if after is None or after.after is None:
                 newest = index.newest(connection, {root.id for _, root in view.relevant})
                 token = Token(self.tree.epoch, _sight(view.mounts), newest)
-                found, at = list(view.virtual_members()), (0, 0)
+                found, place = list(view.virtual_members()), None
             else:
                 self._check(view, after)
-                token, found, at = after._replace(after=None), [], after.after
-            for resource, place in _resources(view, at, most):
-                if not is_deep and len(resource.path) > len(view.under) + 1:
-                    continue
+                token, found, place = after._replace(after=None), [], after.after
+            for resource, position in view.walk(place, is_deep=is_deep, most=most):
                 if len(found) >= most:
-                    return Listing(found, token, token._replace(after=at))
+                    return Listing(found, token, token._replace(after=place or _BEFORE_HOME))
                 found.append(resource)
-                at = place
+                place = position
         return Listing(found, token, None)
 
     def everything(self, found: Callable[[Resource], None]) -> Token:
@@ -267,26 +268,6 @@ def _journal(view: View, since: int, most: int) -> list[_Entry]:
     else:
         found = view.connection.execute(_page, values)
     return [_Entry._make(row) for row in found]
-
-
-def _resources(view: View, at: tuple[int, int], most: int) -> Iterator[tuple[Resource, tuple[int, int]]]:
-    """What the index has below the collection, from a place on; each with its place.
-
-    A place is the position of a storage root among those that the user sees, and a resource id. An admin sees
-    the own home twice, so the id of the root would not do.
-    """
-    position, last = at
-    for number, (mount, root) in enumerate(view.mounts):
-        if number < position or (mount, root) not in view.relevant:
-            continue
-        after = last if number == position else 0
-        while rows := index.page(view.connection, root.id, after=after, most=most):
-            for row in rows:
-                after = row.id
-                names = view.names(row)
-                path = None if names is None else view.shown(mount, names)
-                if names is not None and path is not None and path != view.under:
-                    yield view.resource(mount, root, names, row), (number, row.id)
 
 
 def _collapsed(view: View, entries: list[_Entry], is_deep: bool) -> Iterator[Change]:

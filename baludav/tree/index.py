@@ -4,7 +4,7 @@ Functions here take a connection and touch nothing else, so that callers decide 
 is right while its signature equals the file's; `baludav.tree.scan` mends those that are not.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
@@ -144,12 +144,13 @@ _newest = Statement(
         resources.c.root_id == bindparam("root"), resources.c.parent_id.is_(None), resources.c.name == ""
     )
 )
-_page = Statement(
+_members_after = Statement(
     select(*_columns)
-    .where(resources.c.root_id == bindparam("root"), resources.c.id > bindparam("after"))
-    .order_by(resources.c.id)
+    .where(resources.c.parent_id == bindparam("parent"), resources.c.name > bindparam("after"))
+    .order_by(resources.c.name)
     .limit(bindparam("most"))
 )
+_AT_ONCE = 200  # members that are read at a time
 
 
 def _row(found: Sequence[object]) -> Row:
@@ -191,6 +192,22 @@ def members(connection: Connection, parent_id: int) -> dict[str, Row]:
     return {found[3]: _row(found) for found in _members.rows(connection, {"parent": parent_id})}
 
 
+def members_after(connection: Connection, parent_id: int, name: str, most: int) -> Iterator[Row]:
+    """Members of a collection by name, after a name (which need not be there); read in portions.
+
+    Args:
+        most: how many are about to be taken.
+    """
+    portion = min(most, _AT_ONCE)
+    is_last = False
+    while not is_last:
+        found = _members_after.rows(connection, {"parent": parent_id, "after": name, "most": portion})
+        is_last = len(found) < portion
+        for row in map(_row, found):
+            name = row.name
+            yield row
+
+
 def named(connection: Connection, parent_id: int, names: Collection[str]) -> dict[str, Row]:
     """Rows of some of a collection's members, by name."""
     rows = connection.execute(_named, {"parent": parent_id, "names": list(names)})
@@ -207,11 +224,6 @@ def by_inodes(connection: Connection, root_id: int, device: int, inodes: Collect
 def newest(connection: Connection, root_ids: Collection[int]) -> int:
     """Number of the last change in some storage roots."""
     return max((_newest.scalar(connection, {"root": root_id}) or 0 for root_id in root_ids), default=0)
-
-
-def page(connection: Connection, root_id: int, *, after: int, most: int) -> list[Row]:
-    """Rows of a storage root (also of what lies in its trash) by id, from `after` on."""
-    return [_row(found) for found in _page.rows(connection, {"root": root_id, "after": after, "most": most})]
 
 
 def subtree(connection: Connection, resource_id: int) -> list[Row]:

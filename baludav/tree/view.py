@@ -6,12 +6,19 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from baludav.errors import TokenExpired
 from baludav.tree import index
 from baludav.tree.index import Known, Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Reading, Resource
 from baludav.tree.roots import StorageRoot
+
+Position = tuple[int, Path]
+"""Of a storage root among those that the user sees, and of a resource below it.
+
+An admin sees the own home twice, so the id of the root would not do.
+"""
 
 
 class Spot(NamedTuple):
@@ -33,7 +40,6 @@ class View:
         self.hidden = user.namespace.hidden()
         self.under = under
         self._rows: dict[tuple[int, Path], Row | None] = {}
-        self._paths: dict[int, Path | None] = {}
 
     @cached_property
     def relevant(self) -> list[tuple[Path, StorageRoot]]:
@@ -63,22 +69,6 @@ class View:
                 self._rows[key] = None if parent is None else index.member(self.connection, parent.id, names[-1])
         return self._rows[key]
 
-    def names(self, row: Row) -> Path | None:
-        """Where a resource lies below its storage root; None if in the trash."""
-        if row.id not in self._paths:
-            if row.parent_id is None:
-                self._paths[row.id] = () if row.name == "" else None
-            else:
-                parent = self.names_of(row.parent_id)
-                self._paths[row.id] = None if parent is None else (*parent, row.name)
-        return self._paths[row.id]
-
-    def names_of(self, resource_id: int) -> Path | None:
-        if resource_id not in self._paths:
-            row = index.by_id(self.connection, resource_id)
-            self._paths[resource_id] = None if row is None else self.names(row)
-        return self._paths[resource_id]
-
     def spot(self, mount: Path, root: StorageRoot, path: str) -> Spot | None:
         """Where the user sees a path of the journal; None if they do not."""
         names = tuple(path.split("/")) if path else ()
@@ -98,6 +88,60 @@ class View:
             for place in self.user.namespace.mounts(()):
                 if place.root is None:
                     yield self.user.look(place.path)
+
+    def walk(self, after: Position | None, *, is_deep: bool, most: int) -> Iterator[tuple[Resource, Position]]:
+        """What the index has below the collection in question, each with its position, after one of them.
+
+        A collection comes before its members, and these come in the order of their names. So what stays where it is
+        keeps its turn, whatever comes, goes or moves around it between one page and the next.
+
+        Args:
+            is_deep: also below the members.
+            most: how many are about to be taken.
+        Raises:
+            TokenExpired: the position is not below this collection.
+        """
+        relevant = {mount for mount, _ in self.relevant}
+        for number, (mount, root) in enumerate(self.mounts):
+            if mount not in relevant or (after is not None and number < after[0]):
+                continue
+            start = self.under[len(mount) :]
+            last = after[1] if after is not None and number == after[0] else None
+            if last is not None and last[: len(start)] != start:
+                raise TokenExpired()
+            top = None if self.shown(mount, start) is None else self.row(root, start)
+            if top is None:
+                continue
+            depth = len(mount) - len(self.under)
+            if depth > 0 and last is None and (is_deep or depth == 1):
+                yield self.resource(mount, root, (), top), (number, ())
+            if is_deep or depth <= 0:
+                for names, row in self._below(mount, root, start, start if last is None else last, is_deep, most):
+                    yield self.resource(mount, root, names, row), (number, names)
+
+    def _below(
+        self, mount: Path, root: StorageRoot, start: Path, after: Path, is_deep: bool, most: int
+    ) -> Iterator[tuple[Path, Row]]:
+        """The same below one collection of a storage root; `after` is its own path, or one below it."""
+        levels: list[tuple[Path, Iterator[Row]]] = []
+        for depth in range(len(start), (len(after) if is_deep else len(start)) + 1):
+            row = self.row(root, after[:depth])
+            if row is None:
+                break
+            name = after[depth] if depth < len(after) else ""
+            levels.append((after[:depth], index.members_after(self.connection, row.id, name, most)))
+        while levels:
+            folder, members = levels[-1]
+            row = next(members, None)
+            if row is None:
+                levels.pop()
+                continue
+            names = (*folder, row.name)
+            if self.shown(mount, names) is None:
+                continue
+            yield names, row
+            if row.is_collection and is_deep:
+                levels.append((names, index.members_after(self.connection, row.id, "", most)))
 
     def resource(self, mount: Path, root: StorageRoot, names: Path, row: Row) -> Resource:
         place = Place((*mount, *names), root, names, can_write=False, is_mount=not names)

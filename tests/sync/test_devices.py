@@ -141,7 +141,7 @@ def test_acknowledging_what_is_no_moment(api: Client) -> None:
     for token in ("nonsense", f"0.{sight}.{number}", f"{epoch}.0.{number}", f"{epoch}.{sight}.999999999"):
         answer = device("POST", path, json={"change_token": token})
         assert (answer.status_code, answer.json()["state"]) == (410, "/api/sync/state")
-    answer = device("POST", path, json={"change_token": f"{epoch}.{sight}.{number}.0.1"})
+    answer = device("POST", path, json={"change_token": f"{epoch}.{sight}.{number}.0.YQ"})
     assert (answer.status_code, answer.json()["field"]) == (400, "change_token")
     assert device("POST", path, json={"change_token": ""}).status_code == 422
 

@@ -214,6 +214,45 @@ def test_a_collection_is_found_by_either_spelling(house: House) -> None:
     assert resource.path == ("é", "f")
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_pages_end_at_any_name(house: House, most: int) -> None:
+    """Names that come before and after the slash and the dot, and those of more than one byte."""
+    user = _user(house, "alice")
+    for name in ("a", "a!", "a0", "a.b", "ä", "\U0001f600", "\uff21", "\uffee", " ", "%", "x" * 255):
+        user.make_collection((name,), NO_TERMS)
+        put(user, f"{name}/{name}", b"1")
+    mirror = Mirror(user, most)
+    mirror.read()
+    assert mirror.picture == mirror.truth()
+
+
+def test_a_page_goes_on_where_the_last_one_ended(house: House) -> None:
+    """Also when that, or the collection that held it, is not there any more."""
+    user = _user(house, "alice")
+    for names in (("e/z",), ("e/z", "e"), ("d/sub",), ("d",)):
+        mirror = Mirror(user, 1)
+        last, gone = names[0], names[-1]
+        page = user.listing(most=1)
+        while page.resources[-1].path != path(last):
+            assert page.next is not None
+            page = user.listing(most=1, after=page.next)
+        user.move(path(gone), ("elsewhere",), NO_TERMS, overwrite=True)
+        following = user.listing(most=1, after=page.next).resources[0].path
+        assert following > path(last), "in the order of the names"
+        user.move(("elsewhere",), path(gone), NO_TERMS, overwrite=True)
+        mirror.read()
+        assert mirror.picture == mirror.truth()
+
+
+def test_a_page_goes_on_in_the_same_collection(house: House) -> None:
+    user = _user(house, "alice")
+    page = user.listing(most=1, path=path("d"))
+    assert page.next is not None
+    assert user.listing(most=9, path=path("d"), after=page.next).next is None
+    with pytest.raises(TokenExpired):
+        user.listing(most=9, path=path("e"), after=page.next)
+
+
 def test_only_a_collection_has_members(house: House) -> None:
     user = _user(house, "alice")
     for name in ("file", "nothing"):
