@@ -78,7 +78,10 @@ class TrashQuery(Body):
 
 
 class TrashEntry(Answer):
-    """Something that was deleted; a collection with all that was below it."""
+    """Something that was deleted; a collection with all that was below it.
+
+    Of a file that was deleted outside (over SMB or ssh, say) it is the newest version, if the server has one.
+    """
 
     trash_id: Id
     path: PathText

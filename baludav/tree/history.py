@@ -5,9 +5,22 @@ nothing. What lies in the trash keeps its rows, without a parent, and so its id,
 here take a connection and touch nothing else.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, tuple_, union_all, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
+from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources, trash, versions
@@ -72,6 +85,7 @@ class Entry(NamedTuple):
     since_ns: int
 
 
+_below = select(resources.c.id).where(index.below(cast("ColumnElement[int]", bindparam("top")), "below"))
 _version_columns = [versions.c[name] for name in Version._fields]
 _deleted_columns = [trash.c[name] for name in Deleted._fields]
 _versions_of = Statement(
@@ -103,7 +117,24 @@ _inherit = Statement(
     update(versions).where(versions.c.resource_id == bindparam("old")).values(resource_id=bindparam("new"))
 )
 _used_by_versions = select(func.coalesce(func.sum(versions.c.size), 0)).where(versions.c.root_id == bindparam("root"))
-_used_by_trash = select(func.coalesce(func.sum(trash.c.size), 0)).where(trash.c.root_id == bindparam("root"))
+_is_left = exists().where(versions.c.resource_id == trash.c.resource_id, versions.c.kept == trash.c.kept)
+_used_by_trash = select(func.coalesce(func.sum(trash.c.size), 0)).where(
+    trash.c.root_id == bindparam("root"),
+    ~_is_left,  # counted as a version
+)
+_versions_below = Statement(select(*_version_columns).where(versions.c.resource_id.in_(_below)))
+_newer = versions.alias("newer")
+_newest_below = Statement(
+    select(*_version_columns).where(
+        versions.c.resource_id.in_(_below),
+        ~exists().where(_newer.c.resource_id == versions.c.resource_id, _newer.c.id > versions.c.id),
+    )
+)
+_left_below = Statement(select(trash.c.resource_id, trash.c.kept).where(trash.c.resource_id.in_(_below)))
+_withdraw_below = Statement(delete(trash).where(trash.c.resource_id.in_(_below)))
+_withdraw = Statement(
+    delete(trash).where(trash.c.resource_id == bindparam("resource"), trash.c.kept == bindparam("kept"))
+)
 _oldest = (
     union_all(
         select(
@@ -171,12 +202,14 @@ def all_versions(connection: Connection, root_id: int) -> list[Version]:
 def inherit(connection: Connection, old_id: int, new_id: int) -> None:
     """Give a resource the versions of the one that it replaces."""
     _inherit.change(connection, {"old": old_id, "new": new_id})
+    _withdraw_below.change(connection, {"top": old_id})
 
 
 def remove_versions(connection: Connection, gone: list[Version]) -> list[Path]:
     """Forget versions; returns where their bytes lie, to be dropped once this is committed."""
     for version in gone:
         _remove_version.change(connection, {"id": version.id})
+        _withdraw.change(connection, {"resource": version.resource_id, "kept": version.kept})
     return [parsed(version.kept) for version in gone]
 
 
@@ -237,11 +270,57 @@ def remove_from_trash(connection: Connection, gone: Deleted) -> list[Path]:
     """Forget something in the trash for good, with its versions; returns what bytes to drop afterwards."""
     if not take_from_trash(connection, gone):
         return []
-    below = select(resources.c.id).where(index.below(bindparam("top"), "below")).params(top=gone.resource_id)
-    found = connection.execute(select(*_version_columns).where(versions.c.resource_id.in_(below)))
+    found = _versions_below.rows(connection, {"top": gone.resource_id})
     dropped = remove_versions(connection, [Version._make(row) for row in found])
     index.remove(connection, gone.resource_id)
-    return [parsed(gone.kept), *dropped]
+    return list(dict.fromkeys([parsed(gone.kept), *dropped]))
+
+
+def leave(connection: Connection, row: Row, path: Path, cause: Cause) -> None:
+    """Something was deleted outside: of each file, the newest version is all that is left, and is in the trash.
+
+    Args:
+        path: where it was, below the storage root.
+    """
+    for found in _newest_below.rows(connection, {"top": row.id}):
+        version = Version._make(found)
+        file = index.by_id(connection, version.resource_id)
+        assert file is not None  # it is below
+        names = (*path, *_names_below(connection, row, file))
+        add_to_trash(connection, file, names, parsed(version.kept), version.size, cause)
+
+
+def withdraw(connection: Connection, row: Row) -> None:
+    """What was taken for deleted outside has turned up again, with its versions."""
+    _withdraw_below.change(connection, {"top": row.id})
+
+
+def outlive(connection: Connection, row: Row) -> bool:
+    """What is left of the files in something that will not turn up again keeps its rows; False if nothing is left."""
+    left = _left_below.rows(connection, {"top": row.id})
+    for resource_id, kept in left:
+        _detach.change(connection, {"which": resource_id, "kept": parsed(kept)[-1]})
+    return any(resource_id == row.id for resource_id, _ in left)
+
+
+def take_left(connection: Connection, gone: Deleted) -> Version | None:
+    """The version that something in the trash is, if it is one: it is about to have its bytes back, and ends."""
+    for found in versions_of(connection, gone.root_id, gone.resource_id):
+        if found.kept == gone.kept:
+            _remove_version.change(connection, {"id": found.id})
+            return found
+    return None
+
+
+def _names_below(connection: Connection, top: Row, row: Row) -> Path:
+    """The path of a resource below another."""
+    names: Path = ()
+    while row.id != top.id:
+        names = (row.name, *names)
+        parent = None if row.parent_id is None else index.by_id(connection, row.parent_id)
+        assert parent is not None
+        row = parent
+    return names
 
 
 def oldest(connection: Connection, root_id: int, most: int) -> list[Entry]:

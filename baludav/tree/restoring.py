@@ -125,6 +125,7 @@ class Restoring(Writing):
         kept = history.parsed(entry.kept)
         with self.quota_turn(root, entry.size):
             stat = root.storage.move(kept, root.storage, place.names)
+            born_ns = root.storage.born_ns(place.names)
             is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
             def work(connection: Connection) -> Known:
@@ -133,8 +134,10 @@ class Restoring(Writing):
                     raise NotFound()
                 self.clear(connection, parent, place.names, cause)
                 index.move(connection, row, root_id=root.id, parent_id=parent.id, name=place.names[-1])
-                is_settled_now = row.is_settled and is_settled and row.sha256 is not None
-                index.see(connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled_now)
+                left = history.take_left(connection, entry)
+                sha256 = row.sha256 if left is None else left.sha256
+                is_settled_now = row.is_settled and is_settled and sha256 is not None and left is None
+                index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled_now)
                 index.use(connection, root.id, index.subtree_size(connection, row.id))
                 now = index.by_id(connection, row.id)
                 assert now is not None

@@ -3,7 +3,8 @@
 Whoever looks at the old name of something that was moved outside sees only that it is gone. So its rows leave the
 tree, which is journalled as their deletion, but stay in the index for a while: without a parent, and with the old
 path behind a slash as name, which no name on a disk can be. When the same inode is seen somewhere else, it takes up
-its rows again; what has not turned up in a whole round of the storage root is forgotten.
+its rows again; what has not turned up in a whole round of the storage root is forgotten. The versions of files can
+be had back from the trash meanwhile, and stay there.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from baludav.db.statements import Statement
 from baludav.db.tables import resources
-from baludav.tree import index, journal
+from baludav.tree import history, index, journal
 from baludav.tree.index import Row
 from baludav.tree.journal import Cause
 from baludav.tree.locks import Locks
@@ -65,6 +66,7 @@ def take_out(connection: Connection, locks: Locks, row: Row, path: Path, cause: 
     index.use(connection, row.root_id, -index.subtree_size(connection, row.id))
     locks.drop_below(connection, row)
     journal.write_all(connection, row, path, "deleted", cause)
+    history.leave(connection, row, path, cause)
     _detach.change(connection, {"which": row.id, "mark": _MARK + "/".join(path)})
 
 
@@ -76,6 +78,7 @@ def put_in(connection: Connection, row: Row, parent: Row, path: Path, cause: Cau
     """
     index.move(connection, row, root_id=parent.root_id, parent_id=parent.id, name=path[-1])
     index.use(connection, parent.root_id, index.subtree_size(connection, row.id))
+    history.withdraw(connection, row)
     now = index.by_id(connection, row.id)
     assert now is not None
     journal.write_all(connection, now, path, "created", cause, moved_from=None if moved_from == path else moved_from)
@@ -96,5 +99,7 @@ def forget(connection: Connection, resource_ids: Iterable[int]) -> None:
     """Forget for good what has vanished, if it has not turned up."""
     for resource_id in resource_ids:
         row = index.by_id(connection, resource_id)
-        if row is not None and row.parent_id is None and row.name.startswith(_MARK):
+        if row is None or row.parent_id is not None or not row.name.startswith(_MARK):
+            continue
+        if not history.outlive(connection, row):
             index.remove(connection, row.id)

@@ -1,6 +1,7 @@
 """What is overwritten or deleted is kept, can be had back, and goes when its time is over."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from sqlalchemy import Connection, select, update
 
 from baludav.db.tables import storage_roots, trash, versions
 from baludav.errors import DiskFull, NotFound
-from baludav.tree import expiry
+from baludav.tree import expiry, history
 from baludav.tree.checking import check
 from baludav.tree.local import LocalStorage, TemporaryFile
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.recovery import recover
+from baludav.tree.refreshing import refresh
 from baludav.tree.tree import UserTree
 from providers.house import House
 from tests.crash.installation import content, history_of, open_installation, path, prepare, put, user_of
@@ -262,3 +264,80 @@ def test_what_is_gone_from_the_disk_is_gone_from_the_history(house: House, user:
         root.storage.drop(entry.path)
     assert recover(house.tree, root) == 2
     assert (user.trash(), _bytes(user, "file")) == ([], [])
+
+
+# What is deleted outside
+
+
+def test_the_versions_of_what_is_deleted_outside_are_in_the_trash(house: House, user: UserTree, tmp_path: Path) -> None:
+    """The newest comes back under its name, with the others; at once, and after all has been read again."""
+    for name in ("file", "d/sub/y", "other"):
+        for body in (b"second", b"third"):
+            put(user, name, body + name.encode())
+    home, used = tmp_path / "data/files/alice", _kept(house, user)
+    (home / "file").unlink()
+    shutil.rmtree(home / "d")
+    for _ in range(2):
+        _read_everything(house)
+        entries = {entry.path: entry for entry in user.trash()}
+        assert {path: entry.is_collection for path, entry in entries.items()} == {
+            path("file"): False, path("d/sub/y"): False,
+        }  # fmt: skip
+        assert entries[path("d/sub/y")].deleted.size == len(b"secondd/sub/y")
+        assert _kept(house, user) == used, "it is counted once"
+    for entry in entries.values():
+        user.restore_deleted(entry.deleted.resource_id)
+    found = content(user)
+    assert (found["file"], found["d/sub/y"]) == (b"secondfile", b"secondd/sub/y")
+    assert (_bytes(user, "file"), _bytes(user, "d/sub/y")) == ([b"old bytes"], [b"y"])
+    assert user.trash() == []
+
+
+def test_what_turns_up_again_is_not_in_the_trash(house: House, user: UserTree, tmp_path: Path) -> None:
+    """It was moved outside, or something else has taken its place: its versions go with it."""
+    put(user, "file", b"second")
+    put(user, "d/x", b"second")
+    home = tmp_path / "data/files/alice"
+    (home / "file").rename(home / "e/moved")
+    (home / "d").rename(home / "e/d")
+    for name in ("file", "d"):
+        with pytest.raises(NotFound):
+            user.look(path(name))
+    assert {entry.path for entry in user.trash()} == {path("file"), path("d/x")}
+    assert (_bytes(user, "e/moved"), _bytes(user, "e/d/x")) == ([b"old bytes"], [b"x" * 5000])
+    assert user.trash() == []
+    (home / "saved").write_bytes(b"third")
+    (home / "saved").rename(home / "e/moved")
+    assert _bytes(user, "e/moved") == [b"old bytes"]
+    assert user.trash() == []
+
+
+def test_what_was_deleted_outside_goes_by_age(house: House, user: UserTree, tmp_path: Path) -> None:
+    """The version is what is left, and ends as one; or the deletion is what is old."""
+    for name in ("file", "other"):
+        put(user, name, b"second")
+        (tmp_path / "data/files/alice" / name).unlink()
+    _read_everything(house)
+    deleted = {entry.path[0]: entry.deleted.resource_id for entry in user.trash()}
+
+    def age(connection: Connection) -> None:
+        connection.execute(update(versions).where(versions.c.resource_id == deleted["file"]).values(kept_ns=1))
+        connection.execute(update(trash).where(trash.c.resource_id == deleted["other"]).values(deleted_ns=1))
+
+    house.database.commit(age)
+    assert expiry.expire_all(house.tree) == 2
+    assert user.trash() == []
+    assert history_of(user) == set()
+
+
+def _kept(house: House, user: UserTree) -> int:
+    root = user.look(()).place.root
+    assert root is not None
+    with house.database.reading() as connection:
+        return history.used(connection, root.id)
+
+
+def _read_everything(house: House) -> None:
+    for root in house.tree.roots.everything():
+        for _ in refresh(house.tree, root):
+            pass
