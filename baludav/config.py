@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 DEFAULT_FILE = Path("wsgidav.yaml")
+X_SENDFILE = "x-sendfile"
 ADMIN_PASSWORD = "BALUDAV_ADMIN_PASSWORD"  # noqa: S105 - the variable's name; read on the first start only
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
@@ -27,6 +28,7 @@ _WSGIDAV_KEYS = frozenset(
     middleware_stack http_authenticator simple_dc verbose suppress_version_info logging dir_browser cors
     ssl_certificate ssl_private_key ssl_certificate_chain ssl_adapter nt_dc pam_dc""".split()
 )
+_OFFLOAD = re.compile(rf"|{X_SENDFILE}|(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+")
 _UNITS = {"": 1, "B": 1, **{f"{p}{s}": 1000**n for n, p in enumerate("KMGT", 1) for s in ("", "B")},
           **{f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}}  # fmt: skip
 
@@ -58,6 +60,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     tls: Literal["off", "self-signed"] = "off"
     allow_plain_http: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    offload: str = ""
     max_upload: str = ""
     max_xml: str = "1MiB"
     scan_minutes: Annotated[int, msgspec.Meta(ge=1)] = 15
@@ -203,6 +206,9 @@ def _settings(section: Mapping[str, Any], environ: Mapping[str, str], place: Any
     for name in (settings.homes, *settings.shares):
         if not name or "/" in name or name in (".", "..", ".baludav") or len(name.encode()) > 255:
             raise ConfigError(f"{place('baludav.shares')}: {name!r} cannot be the name of a collection")
+    if not _OFFLOAD.fullmatch(settings.offload):
+        origin = _origin("BALUDAV_OFFLOAD", environ, place("baludav.offload"))
+        raise ConfigError(f"{origin}: {settings.offload!r} is neither a path such as /baludav nor x-sendfile")
     if settings.homes in settings.shares:
         raise ConfigError(f"{place('baludav.homes')}: {settings.homes!r} is also the name of a share")
     return settings

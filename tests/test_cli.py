@@ -343,6 +343,7 @@ def test_config_check(run: Run, tmp_path: Path) -> None:
         ("baludav:\n  wrokers: 1", "wsgidav.yaml:2: baludav.wrokers"),
         ("baludav:\n  log_level: loud", "wsgidav.yaml:2: baludav.log_level"),
         ("baludav:\n  trusted_proxies: [nginx]", "trusted_proxies: 'nginx'"),
+        ("baludav:\n  offload: /baludav", "offload: name the proxy"),
         ("host: 0.0.0.0", "allow_plain_http"),
         ("ssl_certificate: a\nssl_private_key: b", "/a: No such file"),
         (": {", "is not YAML"),

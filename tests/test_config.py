@@ -137,6 +137,12 @@ def test_paths_are_meant_from_where_they_are_written(tmp_path: Path, monkeypatch
         ("baludav:\n  shares:\n    photos: {path: /x}", r":2: baludav.shares: .*unknown field `path`"),
         ("baludav:\n  shares:\n    a/b: {folder: /x}", r"'a/b' cannot be the name"),
         ("baludav:\n  shares:\n    homes: {folder: /x}", r"'homes' is also the name of a share"),
+        (
+            "baludav:\n  offload: baludav",
+            r":2: baludav.offload: 'baludav' is neither a path such as /baludav nor x-sendfile",
+        ),
+        ("baludav:\n  offload: /a/../b", r":2: baludav.offload: "),
+        ("baludav:\n  offload: /", r":2: baludav.offload: "),
         ("ssl_certificate: a.pem", r":1: ssl_certificate: needs ssl_private_key"),
         ("a: [", r" is not YAML"),
         ("- a", r":1: must hold keys and values"),

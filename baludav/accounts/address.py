@@ -57,6 +57,13 @@ def client_scheme(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> 
     return scheme
 
 
+def is_forwarded(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> bool:
+    """True if a trusted proxy hands on the request of somebody else; what runs beside it asks for itself."""
+    if not trusted or not environ.get("HTTP_X_FORWARDED_FOR"):
+        return False
+    return _is_trusted(_parsed(str(environ.get("REMOTE_ADDR") or "")), trusted)
+
+
 def counted(address: str) -> str:
     """What failures are counted under: an IPv4 address, or the /64 that one IPv6 customer has at least."""
     parsed = _parsed(address)

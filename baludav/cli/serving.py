@@ -91,6 +91,8 @@ def require_sense(config: Config) -> None:
     from baludav.accounts.address import networks
 
     networks(config.settings.trusted_proxies)
+    if config.settings.offload and not config.settings.trusted_proxies:
+        raise ConfigError("baludav.offload: name the proxy that is to send the files in trusted_proxies")
     if not (config.is_encrypted or is_loopback(config.host) or config.settings.allow_plain_http):
         raise ConfigError(_PLAIN)
     for file in (config.certificate, config.private_key, config.certificate_chain):

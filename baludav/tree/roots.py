@@ -15,6 +15,7 @@ from baludav.db.tables import storage_roots
 from baludav.errors import Failure, NotFound, Unavailable
 from baludav.tree import index, marker
 from baludav.tree.local import LocalStorage
+from baludav.tree.paths import Path
 from baludav.tree.storage import Stat, Storage
 
 log = logging.getLogger(__name__)
@@ -139,8 +140,11 @@ class StorageRoots:
             )
         )
 
-    def folder(self, root: StorageRoot) -> DiskPath:
-        return self._folder(root.kind, root.name)
+    def file(self, root: StorageRoot, names: Path) -> DiskPath | None:
+        """Where a file lies on this machine, for another program to read; None if its storage has no plain files."""
+        if not isinstance(root.storage, LocalStorage):
+            return None
+        return self._folder(root.kind, root.name).joinpath(*names)
 
     def close(self) -> None:
         for root in self._open.values():

@@ -12,6 +12,7 @@ from baludav.tree.preconditions import State
 from baludav.tree.ranges import Multipart, content_range, multipart, parse_range
 from baludav.tree.reading import OpenFile, Resource
 from providers.live import content_type, http_date
+from providers.offload import hand_over
 from providers.request import Answer, Headers, Request, etag_headers
 
 _PIECE = 256 * 1024
@@ -64,6 +65,8 @@ def handle(request: Request) -> Answer:
     except BaseException:
         file.close()
         raise
+    if isinstance(answer.body, FileBody):
+        answer = hand_over(request, file, answer, answer.body.length) or answer
     if not isinstance(answer.body, FileBody | _PartsBody):
         file.close()
     return answer

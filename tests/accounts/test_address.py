@@ -2,7 +2,7 @@
 
 import pytest
 
-from baludav.accounts.address import client_address, client_scheme, counted, networks
+from baludav.accounts.address import client_address, client_scheme, counted, is_forwarded, networks
 from baludav.config import ConfigError
 
 PROXIES = ("10.0.0.0/8", "::1", "127.0.0.1")
@@ -42,6 +42,17 @@ def test_without_proxies_the_peer_counts() -> None:
 def test_client_scheme(peer: str, forwarded: str, expected: str) -> None:
     environ = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_PROTO": forwarded, "wsgi.url_scheme": "http"}
     assert client_scheme(environ, PROXIES) == expected
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [("10.0.0.1", "198.51.100.1", True), ("10.0.0.1", "", False), ("203.0.113.9", "198.51.100.1", False),
+     ("", "198.51.100.1", False)],
+)  # fmt: skip
+def test_what_a_proxy_hands_on(peer: str, forwarded: str, *, expected: bool) -> None:
+    environ = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": forwarded}
+    assert is_forwarded(environ, PROXIES) is expected
+    assert not is_forwarded(environ)
 
 
 @pytest.mark.parametrize(
