@@ -167,7 +167,7 @@ class Feed(Reading):
             view = View(connection, self, ())
             for resource in view.virtual_members():
                 found(resource)
-            for resource, _ in _resources(view, (0, 0), _AT_ONCE):
+            for resource, _ in view.walk(None, is_deep=True, most=_AT_ONCE):
                 found(resource)
             newest = index.newest(connection, {root.id for _, root in view.mounts})
             return Token(self.tree.epoch, _sight(view.mounts), newest)
