@@ -33,6 +33,9 @@ _UNITS = {"": 1, "B": 1, **{f"{p}{s}": 1000**n for n, p in enumerate("KMGT", 1) 
           **{f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}}  # fmt: skip
 
 
+_STRUCTURED = ("checksums", "shares", "trusted_proxies")  # keys whose value is a list or a mapping
+
+
 class ConfigError(ValueError):
     """The configuration is wrong; the message names the place and what to do."""
 
@@ -68,6 +71,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
     history_versions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     history_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    checksums: tuple[Literal["sha1", "md5"], ...] = ("sha1", "md5")
     max_lock_seconds: Seconds = 86_400
     infinity_limit: Annotated[int, msgspec.Meta(ge=0)] = 20_000
     keep_alive_seconds: Seconds = 75
@@ -192,7 +196,7 @@ def _settings(section: Mapping[str, Any], environ: Mapping[str, str], place: Any
     for key in fields:
         name = f"BALUDAV_{key.upper()}"
         if environ.get(name):
-            merged[key] = _from_environ(name, environ[name], is_text=key not in ("shares", "trusted_proxies"))
+            merged[key] = _from_environ(name, environ[name], is_text=key not in _STRUCTURED)
     for key, value in merged.items():
         origin = _origin(f"BALUDAV_{key.upper()}", environ, place(f"baludav.{key}"))
         try:

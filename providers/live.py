@@ -3,7 +3,7 @@
 import functools
 import mimetypes
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -51,17 +51,20 @@ def iso_date(seconds: int) -> str:
 class Live:
     """The live properties of the resources of one answer; what they have in common is asked once."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, asked: Collection[str] = ()) -> None:
         self._request = request
+        # A client that knows files by their ids compares them by SHA-256; one that does not, as rclone, by others.
+        self._needs_checksums = xml.OC + "checksums" in asked and xml.OC + "id" not in asked
         self._has_locks: dict[int, bool] = {}
         self._beside: list[Resource] = []
         self._sizes: dict[int, int] | None = None
+        self._checksums: Mapping[str, Mapping[str, str]] | None = None
         self.instance = request.house.instance
 
     def begin(self, resources: list[Resource]) -> None:
         """Name the resources that are described next; what is costly for one is asked for all of them at once."""
         self._beside = resources
-        self._sizes = None
+        self._sizes = self._checksums = None
 
     def locks(self, resource: Resource) -> list[tuple[Lock, Path]]:
         """Locks that cover a resource, with their roots."""
@@ -86,6 +89,15 @@ class Live:
         if self._sizes is None:
             self._sizes = self._request.user.sizes(self._beside)
         return self._sizes.get(resource.id, 0)
+
+    def checksums(self, resource: Resource) -> dict[str, str]:
+        """Hashes of a file that are known, by name."""
+        if resource.sha256 is None:
+            return {}
+        if self._checksums is None:
+            user = self._request.user
+            self._checksums = user.checksums(self._beside, is_complete=self._needs_checksums)
+        return {**self._checksums.get(resource.sha256, {}), "sha256": resource.sha256}
 
     def note(self, key: str) -> str:
         """What the index notes of itself; empty if nothing."""

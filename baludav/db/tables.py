@@ -207,6 +207,16 @@ trash = Table(  # what was deleted: its row and those below it stay in `resource
 )
 Index("ix_trash_root", trash.c.root_id, trash.c.deleted_ns)
 
+checksums = Table(  # other hashes of the bytes that have a SHA-256, for clients that compare by them
+    "checksums",
+    metadata,
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("sha1", String(40)),
+    Column("md5", String(32)),
+    sqlite_with_rowid=False,
+)
+
 conflicts = Table(  # what a device and the server both changed
     "conflicts",
     metadata,

@@ -85,6 +85,7 @@ def expire_all(tree: "Tree", clock: Callable[[], int] = time.time_ns) -> int:
     count = 0
     for root in tree.roots.everything():
         forget_changes(tree, root, clock())
+        tree.checksums.forget_unused(root)
         try:
             count += expire(tree, root, clock())
         except Failure:

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,11 @@ class Terms:
     @property
     def tokens(self) -> frozenset[str]:
         return self.conditions.tokens
+
+    @property
+    def wants_absence(self) -> bool:
+        """True if nothing may be there: of several who create something, one must win."""
+        return self.conditions.if_none_match is not None
 
 
 NO_TERMS = Terms(Conditions.parse({}), lambda tag: None)
@@ -183,6 +188,27 @@ class Reading:
         """Bytes of all files below each collection among some resources, by resource id."""
         with self.tree.database.snapshot() as connection:
             return self.tree.sizes.below(connection, [r.id for r in resources if r.is_collection and r.id is not None])
+
+    def checksums(self, resources: list[Resource], *, is_complete: bool) -> Mapping[str, Mapping[str, str]]:
+        """Other hashes of files, by the SHA-256 of their bytes and by name.
+
+        Args:
+            is_complete: read those files whose hashes are not known yet.
+        """
+        sums = self.tree.checksums
+        files: dict[StorageRoot, dict[str, Path]] = {}
+        for resource in resources:
+            if resource.place.root is not None and resource.sha256 is not None and not resource.is_collection:
+                files.setdefault(resource.place.root, {})[resource.sha256] = resource.place.names
+        found: dict[str, Mapping[str, str]] = {}
+        for root, names in files.items() if sums.kept else ():
+            known = sums.known(root.id, names)
+            missing = [names[sha256] for sha256 in names if not sums.is_complete(known.get(sha256))]
+            if missing and is_complete:
+                sums.compute(root, missing)
+                known = sums.known(root.id, names)
+            found |= known
+        return found
 
     def properties(self, resource: Resource) -> dict[str, bytes]:
         """Dead properties, serialised, by name in Clark notation."""

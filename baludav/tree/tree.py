@@ -7,6 +7,7 @@ from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
 from baludav.db.engine import Database
 from baludav.errors import Failure
+from baludav.tree.checksums import Checksums
 from baludav.tree.copying import Copying
 from baludav.tree.feed import Feed
 from baludav.tree.guards import Guards
@@ -45,6 +46,7 @@ class Tree:
         self.watches = Watches()
         self.scan = Scan(database, self.guards, self.locks)
         self.sizes = Sizes()
+        self.checksums = Checksums(database, config.settings.checksums)
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
         self.max_upload = parse_size(config.settings.max_upload)

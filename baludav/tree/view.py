@@ -40,6 +40,7 @@ class View:
         self.hidden = user.namespace.hidden()
         self.under = under
         self._rows: dict[tuple[int, Path], Row | None] = {}
+        self._writable: dict[Path, bool] = {}
 
     @cached_property
     def relevant(self) -> list[tuple[Path, StorageRoot]]:
@@ -144,5 +145,7 @@ class View:
                 levels.append((names, index.members_after(self.connection, row.id, "", most)))
 
     def resource(self, mount: Path, root: StorageRoot, names: Path, row: Row) -> Resource:
-        place = Place((*mount, *names), root, names, can_write=False, is_mount=not names)
+        if mount not in self._writable:
+            self._writable[mount] = self.user.namespace.place(mount).can_write
+        place = Place((*mount, *names), root, names, can_write=self._writable[mount], is_mount=not names)
         return self.user.resource_of(place, Known(row, row.signature))

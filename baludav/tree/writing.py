@@ -10,17 +10,17 @@ the next look mends.
 """
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota
+from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota, PreconditionFailed
 from baludav.tree import index, journal, properties
 from baludav.tree.expiry import make_room
 from baludav.tree.guarding import Guarding, Target
+from baludav.tree.hashes import Hashes
 from baludav.tree.index import Known, Row
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
@@ -28,6 +28,7 @@ from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
 from baludav.tree.storage import Aside, Staged
 
+NOTHING: Mapping[str, str] = {}
 _LARGE = 1 << 20  # bytes; whether so much fits is asked before it comes
 
 
@@ -42,11 +43,14 @@ class Written:
 class Upload:
     """New bytes on their way to one path; use it as a context manager, which discards what was not committed."""
 
-    def __init__(self, user: "Writing", path: Path, terms: Terms, length: int | None) -> None:
+    def __init__(
+        self, user: "Writing", path: Path, terms: Terms, length: int | None, announced: Mapping[str, str]
+    ) -> None:
         self._user = user
         self._path = path
         self._terms = terms
         self._length = length
+        self._announced = announced
         place, root = user.writable(path)
         self._room = user.room_for(root, place, length)
         self._root = root
@@ -54,7 +58,7 @@ class Upload:
         if length is not None and length >= _LARGE:
             make_room(user.tree.database, root, self._folder, length)
         self._staged: Staged = root.storage.stage(self._folder)
-        self._sha256 = hashlib.sha256()
+        self._hashes = Hashes(user.tree.checksums.beside(announced))
 
     def __enter__(self) -> "Upload":
         return self
@@ -77,49 +81,51 @@ class Upload:
         self._user.check_size(self._staged.size + len(data))
         if self._room is not None and self._staged.size + len(data) > self._room:
             raise OverQuota()
-        self._sha256.update(data)
+        self._hashes.update(data)
         left = max(len(data), (self._length or 0) - self.size)
         self._user.fill(self._staged, data, self._root, self._folder, left)
 
-    def commit(self, *, modified_ns: int | None = None, sha256: str | None = None) -> Written:
+    def commit(self, *, modified_ns: int | None = None) -> Written:
         """Make the bytes the resource's, all or nothing.
 
         Args:
             modified_ns: modification time, by default now.
-            sha256: what the client says the bytes hash to, lower-case hex.
         Raises:
             BadRequest: length or digest differ from what was announced; nothing was changed.
             PreconditionFailed, Locked, InsufficientStorage, Conflict: as for any write.
         """
         if self._length is not None and self._length != self._staged.size:
             raise BadRequest(f"{self._length} bytes were announced, {self._staged.size} came")
-        digest = self._sha256.hexdigest()
-        _require_digest(digest, sha256)
+        digests = self._hashes.digests()
+        _require_digests(digests, self._announced)
         reached("received")
         self._staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
         reached("synced")
         with self._user.guarded(self._path) as (target,):
-            self._user.admit(target, dataclasses.replace(self._terms, sha256=digest))
-            written = self._user.install(target, self._staged, digest)
+            self._user.admit(target, dataclasses.replace(self._terms, sha256=digests["sha256"]))
+            written = self._user.install(target, self._staged, digests["sha256"], digests=digests)
         self._user.note_agreement(self._path)
         return written
 
 
-def _require_digest(digest: str, announced: str | None) -> None:
-    if announced is not None and announced != digest:
+def _require_digests(digests: Mapping[str, str], announced: Mapping[str, str]) -> None:
+    if any(digests[name] != value for name, value in announced.items()):
         raise BadRequest("The bytes received do not have the digest that was announced")
 
 
 class Writing(Guarding):
     """Writing bytes, making collections, deleting, and what else changes one resource."""
 
-    def open_write(self, path: Path, terms: Terms, *, length: int | None = None) -> Upload:
+    def open_write(
+        self, path: Path, terms: Terms, *, length: int | None = None, announced: Mapping[str, str] = NOTHING
+    ) -> Upload:
         """Begin to replace or create the bytes of one resource.
 
         Everything that can fail is checked here, before the client sends its bytes, and again at commit.
 
         Args:
             length: announced size in bytes, None if unknown.
+            announced: what the client says the bytes hash to, lower-case hex by the name of the hash.
         Raises:
             Conflict: the parent is no collection (RFC 4918 §9.7.1).
             MethodNotAllowed: `path` is a collection (§9.7.2).
@@ -128,19 +134,22 @@ class Writing(Guarding):
         if length is not None:
             self.check_size(length)
         target = self.unguarded(path)
+        terms = dataclasses.replace(terms, sha256=announced.get("sha256"))
         self.admit(target, terms)
-        return Upload(self, path, terms, length)
+        return Upload(self, path, terms, length, announced)
 
     def replace(
         self, path: Path, terms: Terms, data: bytes | bytearray, *, modified_ns: int | None = None,
-        sha256: str | None = None,
+        announced: Mapping[str, str] = NOTHING,
     ) -> Written:  # fmt: skip
         """The same for bytes that are all here: everything is checked once, where `open_write` must check twice."""
         self.check_size(len(data))
-        digest = hashlib.sha256(data).hexdigest()
+        hashes = Hashes(self.tree.checksums.beside(announced))
+        hashes.update(data)
+        digests = hashes.digests()
         with self.guarded(path) as (target,):
-            self.admit(target, dataclasses.replace(terms, sha256=digest))
-            _require_digest(digest, sha256)
+            self.admit(target, dataclasses.replace(terms, sha256=digests["sha256"]))
+            _require_digests(digests, announced)
             folder = target.place.names[:-1]
             staged = target.root.storage.stage(folder)
             try:
@@ -148,7 +157,7 @@ class Writing(Guarding):
                 reached("received")
                 staged.finish(mtime_ns=modified_ns, sync=self.tree.sync)
                 reached("synced")
-                written = self.install(target, staged, digest)
+                written = self.install(target, staged, digests["sha256"], digests=digests)
             finally:
                 staged.discard()
         self.note_agreement(path)
@@ -169,8 +178,17 @@ class Writing(Guarding):
             staged.write(data)
 
     def admit(self, target: Target, terms: Terms) -> None:
-        """Check that a file may be written here: kind, conditions, locks."""
-        self.check(target, terms, "write")
+        """Check that a file may be written here: kind, conditions, locks.
+
+        If the bytes that the request brings are there already, the write has been made, by a request whose answer was
+        lost or by another device, and the entity-tag it expects is no condition any more (RFC 9110 §13.1.1).
+        """
+        try:
+            self.check(target, terms, "write")
+        except PreconditionFailed:
+            known = target.known
+            if terms.sha256 is None or known is None or known.row.sha256 != terms.sha256 or terms.wants_absence:
+                raise
         if target.known is not None and target.known.stat.is_collection:
             raise MethodNotAllowed("A collection has no bytes of its own")
         self.require_locks(target, terms)
@@ -178,13 +196,14 @@ class Writing(Guarding):
     def install(
         self, target: Target, staged: Staged, sha256: str, *, properties_from: int | None = None,
         with_lock: Callable[[Connection, Row], None] | None = None, replaces: Aside | None = None,
-        reason: str = "overwritten",
+        reason: str = "overwritten", digests: Mapping[str, str] = NOTHING,
     ) -> Written:  # fmt: skip
         """Put finished bytes in place and commit; the caller holds the guard and has checked everything.
 
         Args:
             replaces: the collection that was in this place, taken aside.
             reason: why what is replaced becomes a version.
+            digests: other hashes of the bytes, to be kept.
         """
         place, root, known, _ = target
         name, cause = place.names[-1], self.cause()
@@ -228,6 +247,7 @@ class Writing(Guarding):
                 if with_lock is not None:
                     with_lock(connection, row)
                 index.use(connection, root.id, stat.size - old)
+                self.tree.checksums.add(connection, root.id, digests)
                 row = row._replace(
                     sha256=sha256, born_ns=born_ns, is_settled=is_settled, size=stat.size, device=stat.device,
                     inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,

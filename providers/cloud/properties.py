@@ -45,9 +45,8 @@ def _size(live: "Live", resource: Resource) -> str:
 
 
 def _checksums(live: "Live", resource: Resource) -> str | None:
-    if resource.sha256 is None:
-        return None
-    return f"<oc:checksums><oc:checksum>SHA256:{resource.sha256}</oc:checksum></oc:checksums>"
+    found = " ".join(f"{name.upper()}:{value}" for name, value in live.checksums(resource).items())
+    return f"<oc:checksums><oc:checksum>{found}</oc:checksum></oc:checksums>" if found else None
 
 
 def _fingerprint(live: "Live", resource: Resource) -> str | None:

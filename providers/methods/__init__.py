@@ -10,7 +10,7 @@ METHODS: dict[str, Callable[[Request], Answer]] = {
     "GET": get.handle,
     "HEAD": get.handle,
     "PUT": put.handle,
-    "PATCH": put.refuse_patch,
+    "PATCH": put.patch,
     "POST": options.refuse,
     "DELETE": collections.delete,
     "MKCOL": collections.make,

@@ -58,7 +58,7 @@ class Properties:
         self._request = request
         self._kind = wanted.kind
         self._names = _without_quota(wanted.names)
-        self._live = Live(request)
+        self._live = Live(request, self._names)
         self._is_brief = (request.header("Brief") or "").strip().lower() == "t" or "return=minimal" in (
             request.header("Prefer") or ""
         ).replace(" ", "")

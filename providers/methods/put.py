@@ -1,13 +1,13 @@
 """PUT (RFC 9110 §9.3.4, RFC 4918 §9.7): replaces or creates the bytes of one resource, all or nothing."""
 
-import dataclasses
-import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
+from baludav.tree.checksums import ALGORITHMS
 from baludav.tree.digests import parse_digest
+from baludav.tree.hashes import LENGTHS
 from baludav.tree.writing import Written
 from providers.live import http_date
 from providers.methods.options import ALLOWED
@@ -16,7 +16,7 @@ from providers.request import Answer, Request, parse_mtime
 _PIECE = 256 * 1024
 _SMALL = 256 * 1024  # bytes; so much is taken at once
 _BROKEN_OFF = "The upload broke off; nothing was changed"
-_OC_CHECKSUM = re.compile(r"SHA256:([0-9A-Fa-f]{64})\Z", re.IGNORECASE)
+_OC_CHECKSUM = re.compile(r"(SHA256|SHA1|MD5|ADLER32):([0-9A-Fa-f]+)\Z", re.IGNORECASE)
 
 
 def handle(request: Request) -> Answer:
@@ -26,15 +26,15 @@ def handle(request: Request) -> Answer:
     if request.names_collection:
         allow = ("Allow", ALLOWED)
         raise MethodNotAllowed("A path with a trailing slash names a collection; use MKCOL", headers=(allow,))
-    length = _length(environ)
-    sha256, sha512 = _announced_digests(request)
+    length = body_length(environ)
+    announced = announced_digests(request)
     modified_ns = parse_mtime(environ)
-    if length is not None and length <= _SMALL and sha512 is None and request.header("Expect") is None:
+    if length is not None and length <= _SMALL and request.header("Expect") is None:
         data = _whole(environ["wsgi.input"], length)
         _require_expected(request, length)
-        written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, sha256=sha256)
+        written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, announced=announced)
     else:
-        written = _stream(request, length, modified_ns, sha256, sha512)
+        written = _stream(request, length, modified_ns, announced)
     headers = [*request.about(written.resource), ("Last-Modified", http_date(written.resource.modified))]
     if modified_ns is not None:
         headers.append(("X-OC-Mtime", "accepted"))
@@ -43,24 +43,16 @@ def handle(request: Request) -> Answer:
     return Answer(201 if written.is_created else 204, headers)
 
 
-def _stream(
-    request: Request, length: int | None, modified_ns: int | None, sha256: str | None, sha512: bytes | None
-) -> Written:
+def _stream(request: Request, length: int | None, modified_ns: int | None, announced: Mapping[str, str]) -> Written:
     """Bytes that are not kept in memory, or that the client sends only if it may."""
-    terms = dataclasses.replace(request.terms, sha256=sha256)
-    with request.user.open_write(request.path, terms, length=length) as upload:
-        digest = hashlib.sha512() if sha512 else None
+    with request.user.open_write(request.path, request.terms, length=length, announced=announced) as upload:
         try:
             for piece in _pieces(request.environ["wsgi.input"], length):
                 upload.write(piece)
-                if digest is not None:
-                    digest.update(piece)
         except EOFError as error:
             raise BadRequest(_BROKEN_OFF) from error
         _require_expected(request, upload.size)
-        if digest is not None and digest.digest() != sha512:
-            raise BadRequest("The bytes received do not have the digest that was announced")
-        return upload.commit(modified_ns=modified_ns, sha256=sha256)
+        return upload.commit(modified_ns=modified_ns)
 
 
 def _whole(stream: Any, length: int) -> bytes:
@@ -79,8 +71,18 @@ def _require_expected(request: Request, size: int) -> None:
         raise BadRequest(f"{expected} bytes were announced, {size} came")
 
 
-def refuse_patch(request: Request) -> Answer:
-    """PATCH and its dialects for partial updates are not understood; to take one for a PUT would ruin the file."""
+def patch(request: Request) -> Answer:
+    """Answer PATCH: the hash that `X-Recalculate-Hash` names (rclone asks so for one that a listing did not have).
+
+    Partial updates are not understood; to take one for a PUT would ruin the file.
+    """
+    name = (request.header("X-Recalculate-Hash") or "").strip().lower()
+    if name in ("sha256", *ALGORITHMS):
+        resource = request.look()
+        found = request.user.checksums([resource], is_complete=True).get(resource.sha256 or "", {})
+        value = resource.sha256 if name == "sha256" else found.get(name)
+        if value is not None:
+            return Answer(204, [("OC-Checksum", f"{name.upper()}:{value}")])
     raise UnsupportedMediaType("Partial updates are not supported; send the whole file by PUT")
 
 
@@ -96,7 +98,7 @@ def _refuse_parts(request: Request) -> None:
         raise NotImplementedHere("Chunks by name are not supported; send the whole file by PUT")
 
 
-def _length(environ: dict[str, Any]) -> int | None:
+def body_length(environ: dict[str, Any]) -> int | None:
     """Announced length; None for chunks."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
         return None
@@ -106,19 +108,25 @@ def _length(environ: dict[str, Any]) -> int | None:
     return int(text)
 
 
-def _announced_digests(request: Request) -> tuple[str | None, bytes | None]:
-    """SHA-256 (hex) and SHA-512 that the client says the bytes have (RFC 9530, and `OC-Checksum`)."""
-    found: dict[str, bytes] = {}
-    for name in ("Repr-Digest", "Content-Digest"):
-        header = request.header(name)
-        for algorithm, value in (parse_digest(header) if header else {}).items():
-            if found.setdefault(algorithm, value) != value:
-                raise BadRequest("Repr-Digest and Content-Digest disagree")
+def announced_digests(request: Request) -> dict[str, str]:
+    """What the client says the bytes hash to (RFC 9530, and `OC-Checksum`): hexadecimal, by the name of the hash.
+
+    Raises:
+        BadRequest: two fields disagree, or one makes no sense.
+    """
+    found: dict[str, str] = {}
+
+    def announce(name: str, value: str) -> None:
+        if found.setdefault(name, value) != value:
+            raise BadRequest("The digests that were announced disagree")
+
+    for field in ("Repr-Digest", "Content-Digest"):
+        for algorithm, digest in parse_digest(request.header(field) or "").items():
+            announce(algorithm.replace("-", ""), digest.hex())
     match = _OC_CHECKSUM.match(request.header("OC-Checksum") or "")
-    if match and found.setdefault("sha-256", bytes.fromhex(match[1])) != bytes.fromhex(match[1]):
-        raise BadRequest("OC-Checksum and the digest disagree")
-    sha256 = found.get("sha-256")
-    return sha256.hex() if sha256 is not None else None, found.get("sha-512")
+    if match and LENGTHS.get(match[1].lower()) == len(match[2]):
+        announce(match[1].lower(), match[2].lower())
+    return found
 
 
 def _pieces(stream: Any, length: int | None) -> Iterator[memoryview]:

@@ -3,13 +3,14 @@
 import itertools
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conformance.trees import contents, plant
-from tests.http.client import User
-from tests.serving import Server
+from tests.serving import Server, wait_for
 
 SECONDS = 120
 _numbers = itertools.count()
@@ -44,9 +45,8 @@ class Device:
         kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG")}
         return {**kept, "HOME": str(self._home), "QT_QPA_PLATFORM": "offscreen", "XDG_RUNTIME_DIR": str(self._home)}
 
-    def sync(self, *options: str, works: bool = True) -> str:
-        """Sync once; the requests that the server saw."""
-        begun = self.server.log.stat().st_size
+    def sync(self, *options: str, works: bool = True) -> None:
+        """Sync once."""
         ran = subprocess.run(
             self.command(*options),
             env=self.environment,
@@ -58,10 +58,26 @@ class Device:
         )
         output = ran.stdout.decode(errors="replace")
         assert (ran.returncode == 0) is works, f"{self.program}: {ran.returncode}\n{output[-6000:]}"
-        with self.server.log.open("rb") as log:
-            log.seek(begun)
-            lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(line for line in lines if f" {self.user} " in line)
+
+    def requests_of(self, work: Callable[[], object]) -> str:
+        """The lines that the server logs of this user's requests while something is done."""
+        begun = self.server.log.stat().st_size
+        work()
+        workers = {str(pid) for pid in self.server.pids()[1:]}
+        mark = f"/healthz?{next(_numbers)}"
+
+        def lines() -> list[str]:
+            with self.server.log.open("rb") as log:
+                log.seek(begun)
+                return log.read().decode(errors="replace").splitlines()
+
+        def is_written() -> bool:
+            """Each worker writes its lines in their order, but not at once."""
+            requests.get(self.server.url + mark, timeout=SECONDS)
+            return workers <= {line.split()[2] for line in lines() if mark in line}
+
+        wait_for(is_written, SECONDS, "every worker has written its log")
+        return "\n".join(line for line in lines() if f" {self.user} " in line)
 
     def contents(self) -> dict[str, str]:
         """Hashes of what was synced, without the client's own journal."""
@@ -76,10 +92,13 @@ def rest(*devices: Device) -> None:
     for _ in range(2):
         for device in devices:
             device.sync()
+    assert _are_equal(*devices)
+
+
+def _are_equal(*devices: Device) -> bool:
     server, user = devices[0].server, devices[0].user
     home = {name: sha256 for name, sha256 in contents(server.home(user)).items() if not name.startswith(".baludav")}
-    for device in devices:
-        assert device.contents() == home
+    return all(device.contents() == home for device in devices)
 
 
 class Syncing:
@@ -110,7 +129,7 @@ class Syncing:
         assert second.contents() == planted
         rest(first, second)
         for device in devices:
-            seen = device.sync()
+            seen = device.requests_of(device.sync)
             assert seen.count("PROPFIND") == 1, seen
             assert "PUT" not in seen, seen
             assert "GET /remote" not in seen, seen
@@ -138,10 +157,10 @@ class Syncing:
         rest(first, second)
         first.path("a").rename(first.path("in/a b"))
         first.path("in").rename(first.path("out #1"))
-        seen = first.sync()
+        seen = first.requests_of(first.sync)
         assert seen.count("MOVE") == 2, seen
         assert "PUT" not in seen, seen
-        seen = second.sync()
+        seen = second.requests_of(second.sync)
         assert "GET /remote" not in seen, seen
         rest(first, second)
         assert second.path("out #1/a b").read_bytes() == b"a" * 1000
@@ -197,7 +216,8 @@ class Syncing:
         (home / "b").unlink()
         (home / "in" / "c").rename(home / "in" / "moved by hand")
         (home / "in" / "new by hand").write_bytes(b"new")
-        User(first.server, first.user).propfind("/", depth="infinity")  # somebody looks, and so it is known
+        # What nobody looks at is noticed by the server itself.
+        wait_for(lambda: [device.sync() for device in devices] and _are_equal(first, second), SECONDS, "they are equal")
         rest(first, second)
         assert first.path("a").read_bytes() == b"changed by hand"
         assert not first.path("b").exists()
