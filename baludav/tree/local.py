@@ -26,63 +26,13 @@ from baludav.tree.oserrors import translated
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
 from baludav.tree.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
+from baludav.tree.temporary import TemporaryFile
 from baludav.tree.top import Top
 
 log = logging.getLogger(__name__)
 
 _GRANULARITY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
 _COARSE_GRANULARITY_NS = 2_000_000_000  # FAT and some network file systems
-
-
-class TemporaryFile:
-    """A temporary file on the file system of its destination, invisible to everyone.
-
-    Args:
-        folder_fd: of the folder it lies in, held open by somebody else.
-    """
-
-    def __init__(self, folder_fd: int, name: str, fd: int) -> None:
-        self.folder_fd = folder_fd
-        self.name = name
-        self.fd = fd
-        self.size = 0
-        self.born_ns = 0
-        self._is_in_place = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        with translated():
-            kernel.write_all(self.fd, data, self.size)
-        self.size += len(data)
-
-    def copy_from(self, fd: int, size: int) -> None:
-        """Take all bytes of an open file."""
-        with translated():
-            if not kernel.share_blocks(fd, self.fd):
-                kernel.copy_bytes(fd, self.fd, size)
-            self.size = os.fstat(self.fd).st_size
-
-    def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
-        """Set the time and bring the bytes to the disk."""
-        with translated():
-            if mtime_ns is not None:
-                os.utime(self.fd, ns=(mtime_ns, mtime_ns))
-            if sync:
-                os.fsync(self.fd)
-            self.born_ns = kernel.born_ns(self.fd)
-
-    def put(self, folder: int, name: str) -> None:
-        """Rename it into a folder."""
-        os.rename(self.name, name, src_dir_fd=self.folder_fd, dst_dir_fd=folder)
-        self._is_in_place = True
-
-    def discard(self) -> None:
-        """Remove what was not put in place; harmless afterwards."""
-        if not self._is_in_place:
-            with contextlib.suppress(OSError):
-                os.unlink(self.name, dir_fd=self.folder_fd)
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class StagedFolder:

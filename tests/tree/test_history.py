@@ -12,10 +12,11 @@ from baludav.db.tables import storage_roots, trash, versions
 from baludav.errors import DiskFull, NotFound
 from baludav.tree import expiry, history
 from baludav.tree.checking import check
-from baludav.tree.local import LocalStorage, TemporaryFile
+from baludav.tree.local import LocalStorage
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.recovery import recover
 from baludav.tree.refreshing import refresh
+from baludav.tree.temporary import TemporaryFile
 from baludav.tree.tree import UserTree
 from providers.house import House
 from tests.crash.installation import content, history_of, open_installation, path, prepare, put, user_of
