@@ -217,6 +217,32 @@ checksums = Table(  # other hashes of the bytes that have a SHA-256, for clients
     sqlite_with_rowid=False,
 )
 
+uploads = Table(  # files that come in parts
+    "uploads",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),  # the client's own
+    Column("root_id", Id, ForeignKey("storage_roots.id", ondelete="CASCADE"), nullable=False),
+    Column("begun", Text, nullable=False),  # where the bytes lie: names joined with "/", below the storage root
+    Column("length", BigInteger),  # announced, in bytes
+    Column("revision", Integer, nullable=False),  # rises with each part
+    Column("touched_at", Float, nullable=False),  # seconds
+    Column("path", Text),  # once finished, in the user's tree
+    Column("sha256", String(64)),  # once finished
+    UniqueConstraint("user_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload_id", Id, ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("offset", BigInteger, nullable=False),  # in the file of the upload
+    Column("size", BigInteger, nullable=False),  # bytes
+)
+
 conflicts = Table(  # what a device and the server both changed
     "conflicts",
     metadata,

@@ -23,7 +23,6 @@ from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
 
 ALGORITHMS = ("sha1", "md5")  # the columns of the table beside `sha256`
-_CHUNK = 1 << 20
 _AT_ONCE = 500
 
 _columns = (checksums.c.sha256, *(checksums.c[name] for name in ALGORITHMS))
@@ -122,15 +121,8 @@ class Checksums:
         except Failure:
             return {}  # it is gone, or cannot be read
         try:
-            buffer = memoryview(bytearray(_CHUNK))
-            offset = 0
             # SHA-256 is taken again: what is kept under it must have been read with it.
-            while size := os.preadv(fd, [buffer], offset):
-                hashes.update(buffer[:size])
-                offset += size
-                if patience.is_over():
-                    return None
-            return hashes.digests()
+            return hashes.digests() if hashes.read(fd, patience) else None
         finally:
             os.close(fd)
 

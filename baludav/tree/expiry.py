@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure
-from baludav.tree import history, index, journal
+from baludav.tree import history, index, journal, uploads
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
 
@@ -42,6 +42,17 @@ def forget_changes(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     while gone := tree.database.commit(lambda connection: journal.forget(connection, root.id, before_ns, _BATCH)):
         count += gone
     return count
+
+
+def forget_uploads(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
+    """Give up the uploads in parts that got none for a day; returns how many."""
+    before = (now_ns - _DAY_NS) / 1_000_000_000
+    with tree.database.reading() as connection:
+        stale = [upload for upload in uploads.of_root(connection, root.id) if upload.touched_at < before]
+    for upload in stale:
+        tree.database.commit(lambda connection, upload=upload: uploads.remove(connection, upload))  # type: ignore[misc]
+        root.storage.drop(history.parsed(upload.begun))
+    return len(stale)
 
 
 def make_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
@@ -87,6 +98,7 @@ def expire_all(tree: "Tree", clock: Callable[[], int] = time.time_ns) -> int:
         forget_changes(tree, root, clock())
         tree.checksums.forget_unused(root)
         try:
+            forget_uploads(tree, root, clock())
             count += expire(tree, root, clock())
         except Failure:
             continue  # its disk is not mounted

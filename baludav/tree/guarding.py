@@ -49,9 +49,11 @@ class Guarding(Register):
         if self.tree.max_upload is not None and size > self.tree.max_upload:
             raise TooLarge(f"This server takes up to {self.tree.max_upload} bytes at once")
 
-    def room_for(self, root: StorageRoot, place: Place, length: int | None) -> int | None:
+    def room_for(self, root: StorageRoot, place: Place, length: int | None, *, freed: int = 0) -> int | None:
         """How many bytes an upload may have under the quota; None without a quota.
 
+        Args:
+            freed: bytes stored elsewhere than at `place` that the upload replaces.
         Raises:
             InsufficientStorage: `length` does not fit.
         """
@@ -60,7 +62,7 @@ class Guarding(Register):
             return None
         known = self.tree.scan.peek(root, place.names)
         with self.tree.database.reading() as connection:
-            room = quota - index.used(connection, root.id) + (known.stat.size if known else 0)
+            room = quota - index.used(connection, root.id) + (known.stat.size if known else 0) + freed
         if (length or 0) > room:
             raise OverQuota()
         return room

@@ -1,9 +1,14 @@
 """Hashes of bytes on their way in: SHA-256, which is their entity-tag, and others that a client wants."""
 
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
+
+from baludav.tree.hashing import ENDLESS, Patience
+
+_CHUNK = 1 << 20
 
 
 class _Hash(Protocol):
@@ -49,14 +54,33 @@ class Hashes:
 
     Args:
         others: names of hashes beside SHA-256.
+        sha256: one that has taken what came before.
     """
 
-    def __init__(self, others: Iterable[str] = ()) -> None:
+    def __init__(self, others: Iterable[str] = (), sha256: Any = None) -> None:
         self._hashes = {name: _MAKE[name]() for name in dict.fromkeys(("sha256", *others))}
+        if sha256 is not None:
+            self._hashes["sha256"] = sha256
+
+    @property
+    def sha256(self) -> Any:
+        """The SHA-256 object itself, to be copied or gone on with."""
+        return self._hashes["sha256"]
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         for one in self._hashes.values():
             one.update(data)
+
+    def read(self, fd: int, patience: Patience = ENDLESS) -> bool:
+        """Take all bytes of an open file; False when the patience was over before the end."""
+        buffer = memoryview(bytearray(_CHUNK))
+        offset = 0
+        while size := os.preadv(fd, [buffer], offset):
+            self.update(buffer[:size])
+            offset += size
+            if patience.is_over():
+                return False
+        return True
 
     def digests(self) -> dict[str, str]:
         """The hashes so far, in lower-case hexadecimal digits, by name."""

@@ -191,20 +191,29 @@ def share_blocks(source: int, target: int) -> bool:
 
 def copy_bytes(source: int, target: int, size: int) -> None:
     """Copy a whole file into an empty one, in the kernel where it can, else by hand."""
-    offset = 0
-    while offset < size:
+    copy_range(source, 0, size, target, 0)
+    offset = size
+    while chunk := os.pread(source, 1 << 18, offset):  # it has grown meanwhile
+        write_all(target, chunk, offset)
+        offset += len(chunk)
+
+
+def copy_range(source: int, start: int, size: int, target: int, at: int) -> None:
+    """Copy `size` bytes from `start` in one file to `at` in another: in the kernel where it can, else by hand."""
+    done = 0
+    while done < size:
         try:
-            done = os.copy_file_range(source, target, size - offset, offset, offset)
+            count = os.copy_file_range(source, target, size - done, start + done, at + done)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EBADF):
                 raise
             break
-        if done == 0:
+        if count == 0:
             break
-        offset += done
-    while chunk := os.pread(source, 1 << 18, offset):
-        write_all(target, chunk, offset)
-        offset += len(chunk)
+        done += count
+    while done < size and (chunk := os.pread(source, min(1 << 18, size - done), start + done)):
+        write_all(target, chunk, at + done)
+        done += len(chunk)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:

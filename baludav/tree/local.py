@@ -21,7 +21,7 @@ from pathlib import Path as DiskPath
 from baludav import errors
 from baludav.tree import kernel
 from baludav.tree.entries import FOLDER_FLAGS, read_record, remove, write_file
-from baludav.tree.marker import KEPT, TEMPORARY
+from baludav.tree.marker import KEPT, TEMPORARY, UPLOADS
 from baludav.tree.oserrors import translated
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
@@ -201,6 +201,42 @@ class LocalStorage:
             fd = os.open(name, flags, 0o600, dir_fd=temporary)
         _adopt(fd, kind, kind.st_mode & 0o666)
         return TemporaryFile(temporary, name, fd)
+
+    def begin(self, folder: Path) -> Path:
+        """Set an empty file aside on the file system of `folder`, for many requests to fill; says where."""
+        with translated():
+            reserved, place, _ = self._top.reserved(folder, UPLOADS)
+            name = secrets.token_hex(12)
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=reserved))
+            self._sync(reserved)
+        return (*place, name)
+
+    def begun(self) -> list[Path]:
+        """Everything that was set aside."""
+        return [(*place, name) for fd, place in self._top.all_reserved(UPLOADS) for name in os.listdir(fd)]
+
+    def resume(self, path: Path) -> TemporaryFile:
+        """Go on with a file that was set aside.
+
+        Raises:
+            NotFound: it is not there any more.
+        """
+        with translated():
+            reserved, _, _ = self._top.reserved(path[:-3], UPLOADS)
+            fd = os.open(path[-1], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=reserved)
+            return TemporaryFile(reserved, path[-1], fd, os.fstat(fd).st_size)
+
+    def adopt(self, staged: Staged, folder: Path) -> None:
+        """Give a file that was set aside the owner and permissions of what lies in `folder`.
+
+        Raises:
+            CrossDevice: that is on another file system.
+        """
+        with translated():
+            _, _, kind = self._top.reserved(folder, UPLOADS)
+            if kind.st_dev != os.fstat(staged.fd).st_dev:
+                raise CrossDevice
+        _adopt(staged.fd, kind, kind.st_mode & 0o666)
 
     def put(self, staged: Staged, path: Path) -> Stat:
         """Put a finished temporary file in place, in one step that replaces what file was there."""

@@ -52,7 +52,7 @@ class Locking(Writing):
                 with self.locked_as_seen(target.place):
                     self.install(
                         target, staged, empty,
-                        with_lock=lambda connection, row: made.append(take(connection, [*target.chain, row])),
+                        along=lambda connection, row: made.append(take(connection, [*target.chain, row])),
                     )  # fmt: skip
             finally:
                 staged.discard()

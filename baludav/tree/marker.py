@@ -12,6 +12,7 @@ from baludav.tree.paths import RESERVED
 NAME = "root"
 TEMPORARY = "tmp"  # what nobody can see yet, and what is on its way out
 KEPT = "kept"  # what was overwritten or deleted
+UPLOADS = "uploads"  # what comes in parts
 
 
 def make(folder: Path) -> str:

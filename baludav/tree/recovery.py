@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from baludav.db.tables import journal
 from baludav.errors import Failure
-from baludav.tree import history, index
+from baludav.tree import history, index, uploads
 from baludav.tree.history import Deleted, Version
 from baludav.tree.index import Row
 from baludav.tree.journal import Cause
@@ -46,7 +46,21 @@ def recover(tree: "Tree", root: StorageRoot) -> int:
         tree.database.commit(lambda connection: _forget(connection, missing))
     for orphan in orphans:
         _adopt(tree, root, orphan)
-    return len(missing) + len(orphans)
+    return len(missing) + len(orphans) + _recover_uploads(tree, root)
+
+
+def _recover_uploads(tree: "Tree", root: StorageRoot) -> int:
+    """Make the uploads in parts agree with their files; returns how many did not."""
+    found = set(root.storage.begun())
+    with tree.database.reading() as connection:
+        known = {history.parsed(upload.begun): upload for upload in uploads.of_root(connection, root.id)}
+    lost = [upload for begun, upload in known.items() if begun not in found and upload.sha256 is None]
+    for upload in lost:
+        tree.database.commit(lambda connection, upload=upload: uploads.remove(connection, upload))  # type: ignore[misc]
+    left = [begun for begun in found if begun not in known or known[begun].sha256 is not None]
+    for begun in left:
+        root.storage.drop(begun)
+    return len(lost) + len(left)
 
 
 def _forget(connection: Connection, missing: list[Version | Deleted]) -> None:

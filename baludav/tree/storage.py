@@ -68,11 +68,17 @@ class Staged(Protocol):
     def copy_from(self, fd: int, size: int) -> None:
         """Take all bytes of an open file, sharing blocks where the file system can."""
 
+    def copy_range(self, fd: int, start: int, size: int, at: int) -> None:
+        """Take `size` bytes from `start` of an open file, to lie at `at` in this one."""
+
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
         """Set the modification time (None: leave it) and, with `sync`, bring the bytes to the disk."""
 
     def discard(self) -> None:
         """Remove what was not put in place; harmless afterwards."""
+
+    def leave(self) -> None:
+        """Close it, leaving the file: what `begin` made is there to be resumed. Harmless afterwards."""
 
 
 class Filling(Protocol):
@@ -156,6 +162,18 @@ class Storage(Protocol):
 
     def stage(self, folder: Path) -> Staged:
         """Begin a file that is to lie in `folder`; Conflict if there is no such folder."""
+
+    def begin(self, folder: Path) -> Path:
+        """Set an empty file aside that many requests will fill, where `folder` lies; says where. `sweep` leaves it."""
+
+    def begun(self) -> list[Path]:
+        """Everything that `begin` has set aside and that was not put in place, in no order."""
+
+    def resume(self, path: Path) -> Staged:
+        """Go on with a file that was set aside; NotFound if it is not there any more."""
+
+    def adopt(self, staged: Staged, folder: Path) -> None:
+        """Give a file that was set aside what a new file in `folder` gets; CrossDevice if it cannot be put there."""
 
     def put(self, staged: Staged, path: Path) -> Stat:
         """Put finished bytes in place in one step, replacing a file but never a folder."""

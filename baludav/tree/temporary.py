@@ -12,13 +12,14 @@ class TemporaryFile:
 
     Args:
         folder_fd: of the folder it lies in, held open by somebody else.
+        size: bytes that it has already.
     """
 
-    def __init__(self, folder_fd: int, name: str, fd: int) -> None:
+    def __init__(self, folder_fd: int, name: str, fd: int, size: int = 0) -> None:
         self.folder_fd = folder_fd
         self.name = name
         self.fd = fd
-        self.size = 0
+        self.size = size
         self.born_ns = 0
         self._is_in_place = False
 
@@ -33,6 +34,12 @@ class TemporaryFile:
             if not kernel.share_blocks(fd, self.fd):
                 kernel.copy_bytes(fd, self.fd, size)
             self.size = os.fstat(self.fd).st_size
+
+    def copy_range(self, fd: int, start: int, size: int, at: int) -> None:
+        """Take some bytes of an open file."""
+        with translated():
+            kernel.copy_range(fd, start, size, self.fd, at)
+        self.size = max(self.size, at + size)
 
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
         """Set the time and bring the bytes to the disk."""
@@ -53,6 +60,10 @@ class TemporaryFile:
         if not self._is_in_place:
             with contextlib.suppress(OSError):
                 os.unlink(self.name, dir_fd=self.folder_fd)
+        self.leave()
+
+    def leave(self) -> None:
+        """Close it, and leave the file where it is; harmless afterwards."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -16,7 +16,7 @@ from pathlib import Path as DiskPath
 from baludav import errors
 from baludav.tree import kernel, marker
 from baludav.tree.entries import FOLDER_FLAGS
-from baludav.tree.marker import KEPT, TEMPORARY
+from baludav.tree.marker import KEPT, TEMPORARY, UPLOADS
 from baludav.tree.oserrors import failure
 from baludav.tree.paths import RESERVED, Path
 from baludav.tree.storage import Stat
@@ -221,6 +221,6 @@ def encoded(path: Path) -> bytes:
 
 
 def _make_reserved(folder: int) -> None:
-    for part in (RESERVED, f"{RESERVED}/{TEMPORARY}", f"{RESERVED}/{KEPT}"):
+    for part in (RESERVED, f"{RESERVED}/{TEMPORARY}", f"{RESERVED}/{KEPT}", f"{RESERVED}/{UPLOADS}"):
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=folder)

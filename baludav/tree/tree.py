@@ -16,6 +16,7 @@ from baludav.tree.locking import Locking
 from baludav.tree.locks import Locks
 from baludav.tree.recovery import recover
 from baludav.tree.restoring import Restoring
+from baludav.tree.resuming import Progress, Resuming
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.rounds import Pace
 from baludav.tree.scan import Scan
@@ -25,7 +26,7 @@ from baludav.tree.watches import Watches
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking, Restoring, Feed):
+class UserTree(Copying, Locking, Restoring, Resuming, Feed):
     """One user's door to the tree."""
 
 
@@ -35,6 +36,7 @@ class Tree:
     Attributes:
         sync: bring every write to the disk before acknowledging it (`durability: safe`).
         epoch: of the index; change tokens of another one say nothing.
+        progress: what this process knows of uploads in parts, by their id.
     """
 
     def __init__(self, config: Config, database: Database, accounts: Accounts) -> None:
@@ -46,6 +48,7 @@ class Tree:
         self.watches = Watches()
         self.scan = Scan(database, self.guards, self.locks)
         self.sizes = Sizes()
+        self.progress: dict[int, Progress] = {}
         self.checksums = Checksums(database, config.settings.checksums)
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""

@@ -13,6 +13,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy import Connection
 
@@ -22,6 +23,7 @@ from baludav.tree.expiry import make_room
 from baludav.tree.guarding import Guarding, Target
 from baludav.tree.hashes import Hashes
 from baludav.tree.index import Known, Row
+from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.roots import StorageRoot
@@ -40,36 +42,38 @@ class Written:
     is_created: bool
 
 
-class Upload:
-    """New bytes on their way to one path; use it as a context manager, which discards what was not committed."""
+class Incoming:
+    """Bytes on their way in; use it as a context manager, which discards what was not put in place.
+
+    Attributes:
+        staged: where they are gathered.
+        hashes: of them.
+    """
 
     def __init__(
-        self, user: "Writing", path: Path, terms: Terms, length: int | None, announced: Mapping[str, str]
-    ) -> None:
+        self, user: "Writing", place: Place, root: StorageRoot, folder: Path, length: int | None, hashes: Hashes,
+        *, freed: int = 0,
+    ) -> None:  # fmt: skip
         self._user = user
-        self._path = path
-        self._terms = terms
         self._length = length
-        self._announced = announced
-        place, root = user.writable(path)
-        self._room = user.room_for(root, place, length)
+        self._room = user.room_for(root, place, length, freed=freed)
         self._root = root
-        self._folder = place.names[:-1]
+        self._folder = folder
         if length is not None and length >= _LARGE:
-            make_room(user.tree.database, root, self._folder, length)
-        self._staged: Staged = root.storage.stage(self._folder)
-        self._hashes = Hashes(user.tree.checksums.beside(announced))
+            make_room(user.tree.database, root, folder, length)
+        self.hashes = hashes
+        self.staged: Staged = root.storage.stage(folder)
 
-    def __enter__(self) -> "Upload":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._staged.discard()
+        self.staged.discard()
 
     @property
     def size(self) -> int:
         """Bytes received so far."""
-        return self._staged.size
+        return self.staged.size
 
     def write(self, data: bytes | memoryview) -> None:
         """Take the next bytes.
@@ -78,12 +82,34 @@ class Upload:
             InsufficientStorage: quota or disk is full.
             TooLarge: more than the server accepts.
         """
-        self._user.check_size(self._staged.size + len(data))
-        if self._room is not None and self._staged.size + len(data) > self._room:
+        self._user.check_size(self.size + len(data))
+        if self._room is not None and self.size + len(data) > self._room:
             raise OverQuota()
-        self._hashes.update(data)
+        self.hashes.update(data)
         left = max(len(data), (self._length or 0) - self.size)
-        self._user.fill(self._staged, data, self._root, self._folder, left)
+        self._user.fill(self.staged, data, self._root, self._folder, left)
+
+    def check_length(self) -> None:
+        """Compare what came with the length that was announced.
+
+        Raises:
+            BadRequest: they differ.
+        """
+        if self._length is not None and self._length != self.size:
+            raise BadRequest(f"{self._length} bytes were announced, {self.size} came")
+
+
+class Upload(Incoming):
+    """New bytes on their way to one path."""
+
+    def __init__(
+        self, user: "Writing", path: Path, terms: Terms, length: int | None, announced: Mapping[str, str]
+    ) -> None:
+        place, root = user.writable(path)
+        super().__init__(user, place, root, place.names[:-1], length, Hashes(user.tree.checksums.beside(announced)))
+        self._path = path
+        self._terms = terms
+        self._announced = announced
 
     def commit(self, *, modified_ns: int | None = None) -> Written:
         """Make the bytes the resource's, all or nothing.
@@ -94,16 +120,15 @@ class Upload:
             BadRequest: length or digest differ from what was announced; nothing was changed.
             PreconditionFailed, Locked, InsufficientStorage, Conflict: as for any write.
         """
-        if self._length is not None and self._length != self._staged.size:
-            raise BadRequest(f"{self._length} bytes were announced, {self._staged.size} came")
-        digests = self._hashes.digests()
+        self.check_length()
+        digests = self.hashes.digests()
         _require_digests(digests, self._announced)
         reached("received")
-        self._staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
+        self.staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
         reached("synced")
         with self._user.guarded(self._path) as (target,):
             self._user.admit(target, dataclasses.replace(self._terms, sha256=digests["sha256"]))
-            written = self._user.install(target, self._staged, digests["sha256"], digests=digests)
+            written = self._user.install(target, self.staged, digests["sha256"], digests=digests)
         self._user.note_agreement(self._path)
         return written
 
@@ -195,20 +220,22 @@ class Writing(Guarding):
 
     def install(
         self, target: Target, staged: Staged, sha256: str, *, properties_from: int | None = None,
-        with_lock: Callable[[Connection, Row], None] | None = None, replaces: Aside | None = None,
-        reason: str = "overwritten", digests: Mapping[str, str] = NOTHING,
+        along: Callable[[Connection, Row], None] | None = None, replaces: Aside | None = None,
+        reason: str = "overwritten", digests: Mapping[str, str] = NOTHING, reserved: int = 0,
     ) -> Written:  # fmt: skip
         """Put finished bytes in place and commit; the caller holds the guard and has checked everything.
 
         Args:
+            along: what else is to be committed in the same transaction.
             replaces: the collection that was in this place, taken aside.
             reason: why what is replaced becomes a version.
             digests: other hashes of the bytes, to be kept.
+            reserved: of these bytes, how many the storage root counts as stored already.
         """
         place, root, known, _ = target
         name, cause = place.names[-1], self.cause()
         old_size = known.stat.size if known else 0
-        with self.quota_turn(root, staged.size - old_size):
+        with self.quota_turn(root, staged.size - old_size - reserved):
             reached("admitted")
             parent = self.parent_of(target)
             kept = self.keep_old(target, sha256)
@@ -244,8 +271,8 @@ class Writing(Guarding):
                     index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled)
                 if properties_from is not None:
                     index.copy_properties(connection, properties_from, row.id)
-                if with_lock is not None:
-                    with_lock(connection, row)
+                if along is not None:
+                    along(connection, row)
                 index.use(connection, root.id, stat.size - old)
                 self.tree.checksums.add(connection, root.id, digests)
                 row = row._replace(

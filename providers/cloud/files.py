@@ -6,6 +6,8 @@ from providers.cloud.call import Call
 from providers.methods import METHODS
 from providers.request import Answer, Request
 
+PREFIX = "/remote.php/dav/files"
+
 
 def files(call: Call) -> Answer:
     """Answer a request below `/remote.php/dav/files/USER`."""

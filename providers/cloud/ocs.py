@@ -74,7 +74,13 @@ def _capabilities() -> dict[str, Any]:
                 "webdav-root": "remote.php/webdav",
                 "status": {**STATUS, "product": PRODUCT, "productversion": STATUS["versionstring"]},
             },
-            "dav": {},
+            "dav": {
+                # Without it, large files are sent in a way that is refused here.
+                "chunking": "1.0",
+                # In order, chunks are hashed as they come, and the last step takes no time.
+                "chunkingParallelUploadDisabled": True,
+                "httpErrorCodesThatResetFailingChunkedUploads": [400, 404],
+            },
             "checksums": {"supportedTypes": ["SHA256", "SHA1", "MD5"], "preferredUploadType": "SHA256"},
             "files": {"bigfilechunking": True, "versioning": True, "undelete": True},
             "uploadConflictFiles": True,

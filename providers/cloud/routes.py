@@ -5,7 +5,7 @@ from typing import Any
 
 from baludav.errors import NotFound
 from baludav.tree.paths import Path, quote
-from providers.cloud import files, ocs, status
+from providers.cloud import files, ocs, status, uploads
 from providers.cloud.call import Call
 from providers.house import House
 from providers.request import Answer
@@ -16,6 +16,7 @@ ROOMS: dict[Path, Callable[[Call], Answer]] = {
     ("ocs",): ocs.ocs,
     ("remote.php", "webdav"): files.webdav,
     ("remote.php", "dav", "files"): files.files,
+    ("remote.php", "dav", "uploads"): uploads.uploads,
 }
 _DEEPEST = max(map(len, ROOMS))
 

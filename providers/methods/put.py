@@ -8,7 +8,8 @@ from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, Uns
 from baludav.tree.checksums import ALGORITHMS
 from baludav.tree.digests import parse_digest
 from baludav.tree.hashes import LENGTHS
-from baludav.tree.writing import Written
+from baludav.tree.paths import Path
+from baludav.tree.writing import Incoming, Written
 from providers.live import http_date
 from providers.methods.options import ALLOWED
 from providers.request import Answer, Request, parse_mtime
@@ -35,23 +36,41 @@ def handle(request: Request) -> Answer:
         written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, announced=announced)
     else:
         written = _stream(request, length, modified_ns, announced)
+    return answer_of(request, request.path, written, is_time_kept=modified_ns is not None)
+
+
+def receive(request: Request, upload: Incoming, length: int | None) -> None:
+    """Take the body of a request as the bytes of an upload.
+
+    Raises:
+        BadRequest: it breaks off, or has another length than was announced.
+    """
+    try:
+        for piece in _pieces(request.environ["wsgi.input"], length):
+            upload.write(piece)
+    except EOFError as error:
+        raise BadRequest(_BROKEN_OFF) from error
+    _require_expected(request, upload.size)
+
+
+def answer_of(request: Request, path: Path, written: Written, *, is_time_kept: bool) -> Answer:
+    """The answer to a request that wrote the bytes of a resource.
+
+    Args:
+        is_time_kept: the client named the time of modification.
+    """
     headers = [*request.about(written.resource), ("Last-Modified", http_date(written.resource.modified))]
-    if modified_ns is not None:
+    if is_time_kept:
         headers.append(("X-OC-Mtime", "accepted"))
     if written.is_created:
-        headers += [("Location", request.href(request.path, is_collection=False)), ("Content-Length", "0")]
+        headers += [("Location", request.href(path, is_collection=False)), ("Content-Length", "0")]
     return Answer(201 if written.is_created else 204, headers)
 
 
 def _stream(request: Request, length: int | None, modified_ns: int | None, announced: Mapping[str, str]) -> Written:
     """Bytes that are not kept in memory, or that the client sends only if it may."""
     with request.user.open_write(request.path, request.terms, length=length, announced=announced) as upload:
-        try:
-            for piece in _pieces(request.environ["wsgi.input"], length):
-                upload.write(piece)
-        except EOFError as error:
-            raise BadRequest(_BROKEN_OFF) from error
-        _require_expected(request, upload.size)
+        receive(request, upload, length)
         return upload.commit(modified_ns=modified_ns)
 
 

@@ -1,9 +1,11 @@
 """Runs a sync client of the Nextcloud family for two devices of one user, and what must hold whatever they do."""
 
+import contextlib
 import itertools
 import os
+import random
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,17 +49,25 @@ class Device:
 
     def sync(self, *options: str, works: bool = True) -> None:
         """Sync once."""
-        ran = subprocess.run(
+        with self.started(*options) as ran:
+            output, _ = ran.communicate(timeout=SECONDS)
+        said = output.decode(errors="replace")[-6000:]
+        assert (ran.returncode == 0) is works, f"{self.program}: {ran.returncode}\n{said}"
+
+    @contextlib.contextmanager
+    def started(self, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """The client while it syncs."""
+        with subprocess.Popen(
             self.command(*options),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
-            check=False,
-        )
-        output = ran.stdout.decode(errors="replace")
-        assert (ran.returncode == 0) is works, f"{self.program}: {ran.returncode}\n{output[-6000:]}"
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
 
     def requests_of(self, work: Callable[[], object]) -> str:
         """The lines that the server logs of this user's requests while something is done."""
@@ -223,6 +233,29 @@ class Syncing:
         assert not first.path("b").exists()
         assert first.path("in/moved by hand").read_bytes() == b"1"
 
+    def test_a_large_file_that_broke_off_is_resumed(self, devices: tuple[Device, Device]) -> None:
+        """The server dies in the middle; afterwards the client goes on from what had been acknowledged."""
+        first, second = devices
+        server, home = first.server, first.server.home(first.user)
+        first.path("large").write_bytes(random.Random(7).randbytes(60_000_000))
+        with first.started("--uplimit", "8000") as running:
+            gathered = home / ".baludav" / "uploads"
+            wait_for(lambda: any(file.stat().st_size for file in gathered.iterdir()), SECONDS, "a chunk has come")
+            server.kill()
+            running.communicate(timeout=SECONDS)
+            assert running.returncode != 0
+        assert not (home / "large").exists()
+        server.start()
+        seen = first.requests_of(first.sync)
+        assert "PROPFIND /remote.php/dav/uploads" in seen, seen
+        assert "/0000000000000000 " not in seen, "the first chunk was sent again"
+        assert "/.file 201" in seen, seen
+        rest(first, second)
+        assert second.path("large").read_bytes() == first.path("large").read_bytes()
+        _append(second.path("large"), b"and a little more")
+        rest(first, second)
+        assert first.path("large").stat().st_size == 60_000_017
+
     def test_many_small_files(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
         _write(first, {f"{number % 20}/{number}": b"%d" % number for number in range(400)})
@@ -230,6 +263,11 @@ class Syncing:
         second.sync()
         assert second.contents() == first.contents()
         assert len(second.contents()) == 420
+
+
+def _append(path: Path, body: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(body)
 
 
 def _write(device: Device, files: dict[str, bytes]) -> None:

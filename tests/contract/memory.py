@@ -35,9 +35,9 @@ class _Node:
 
 
 class MemoryStaged:
-    def __init__(self) -> None:
-        self.node = _Node(is_folder=False)
-        self.size = 0
+    def __init__(self, node: _Node | None = None) -> None:
+        self.node = node or _Node(is_folder=False)
+        self.size = self.node.stat().size
 
     @property
     def fd(self) -> int:
@@ -50,6 +50,10 @@ class MemoryStaged:
     def copy_from(self, fd: int, size: int) -> None:
         self.write(os.pread(fd, size, 0))
 
+    def copy_range(self, fd: int, start: int, size: int, at: int) -> None:
+        os.pwrite(self.fd, os.pread(fd, size, start), at)
+        self.size = max(self.size, at + size)
+
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
         self.node.mtime_ns = next(_clock) if mtime_ns is None else mtime_ns
 
@@ -59,6 +63,9 @@ class MemoryStaged:
 
     def discard(self) -> None:
         self.size = 0
+
+    def leave(self) -> None:
+        pass
 
 
 class MemoryFilling(NamedTuple):
@@ -91,6 +98,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._top = _Node(is_folder=True)
         self._staged = _Node(is_folder=True)
+        self._begun: dict[Path, _Node] = {}
 
     def _find(self, path: Path) -> _Node | None:
         node = self._top
@@ -150,8 +158,26 @@ class MemoryStorage:
         self._folder(folder)
         return MemoryStaged()
 
+    def begin(self, folder: Path) -> Path:
+        self._folder(folder)
+        path = (RESERVED, "uploads", str(next(_names)))
+        self._begun[path] = _Node(is_folder=False)
+        return path
+
+    def begun(self) -> list[Path]:
+        return list(self._begun)
+
+    def resume(self, path: Path) -> MemoryStaged:
+        if path not in self._begun:
+            raise errors.NotFound
+        return MemoryStaged(self._begun[path])
+
+    def adopt(self, staged: Staged, folder: Path) -> None:
+        self._folder(folder)
+
     def put(self, staged: Staged, path: Path) -> Stat:
         assert isinstance(staged, MemoryStaged)
+        self._begun = {where: node for where, node in self._begun.items() if node is not staged.node}
         return self._place(staged.node, self._folder(path[:-1]), path[-1])
 
     def _place(self, node: _Node, folder: dict[str, _Node], name: str) -> Stat:
@@ -212,6 +238,7 @@ class MemoryStorage:
         ]
 
     def drop(self, path: Path) -> None:
+        self._begun.pop(path, None)
         if self._find(path) is not None:
             self._take(path)
 

@@ -286,3 +286,39 @@ def test_watching_a_folder_that_is_not_there(storage: Storage) -> None:
     for path in (("missing",), ("f",)):
         with pytest.raises(errors.NotFound):
             storage.watch(-1, path)
+
+
+def test_a_file_that_many_requests_fill(storage: Storage) -> None:
+    """It stays when it is left, takes ranges in any order, and is put in place like any other."""
+    _put(storage, "source", b"0123456789")
+    begun = storage.begin(())
+    assert storage.begun() == [begun]
+    source = storage.open(("source",))
+    for start, size, at in ((4, 3, 2), (0, 2, 0)):
+        staged = storage.resume(begun)
+        staged.copy_range(source, start, size, at)
+        staged.finish(mtime_ns=None, sync=True)
+        staged.leave()
+    os.close(source)
+    assert storage.sweep(older_than_ns=time.time_ns() + 10**12) == 0
+    assert _names(storage) == {"source"}
+    staged = storage.resume(begun)
+    assert (staged.size, os.pread(staged.fd, 100, 0)) == (5, b"01456")
+    storage.adopt(staged, ())
+    storage.put(staged, ("target",))
+    staged.leave()
+    assert _get(storage, "target") == b"01456"
+    assert storage.begun() == []
+    with pytest.raises(errors.NotFound):
+        storage.resume(begun)
+
+
+def test_one_that_is_given_up(storage: Storage) -> None:
+    begun = storage.begin(())
+    storage.drop(begun)
+    storage.drop(begun)
+    assert storage.begun() == []
+    with pytest.raises(errors.NotFound):
+        storage.resume(begun)
+    with pytest.raises(errors.Conflict):
+        storage.begin(("missing",))

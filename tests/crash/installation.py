@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from baludav import config
-from baludav.db.tables import storage_roots
+from baludav.db.tables import storage_roots, upload_parts
 from baludav.tree.checking import check
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.recovery import recover
@@ -119,7 +119,8 @@ def start_again(folder: Path) -> Tree:
             assert recover(house.tree, root) == 0, "the history does not agree with the disk"
         sizes = sum(len(body or b"") for body in found.values())
         with house.database.reading() as connection:
-            assert sum(connection.scalars(select(storage_roots.c.used))) == sizes
+            gathered = sum(connection.scalars(select(upload_parts.c.size)))
+            assert sum(connection.scalars(select(storage_roots.c.used))) == sizes + gathered
         for top in (folder / "data/files/alice", folder / "share"):
             assert list((top / ".baludav/tmp").iterdir()) == []
         return found

@@ -1,7 +1,6 @@
 """kill -9 at every step of every kind of change: afterwards each resource is wholly old or wholly new."""
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from baludav.tree import steps
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
+from tests.crash.dying import die_at
 from tests.crash.installation import BEFORE, Tree, open_installation, path, prepare, put, start_again, user_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -102,33 +101,13 @@ def test_each_resource_is_wholly_old_or_wholly_new(name: str, pristine: Path, tm
     assert True in outcomes
 
 
-def _die_at(number: int) -> Callable[[str], None]:
-    seen = itertools.count(1)
-
-    def reached(step: str) -> None:
-        if next(seen) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return reached
-
-
 def main(folder: str, name: str, number: str) -> None:
     """What the child does: one operation, and dies on the way."""
     house = open_installation(Path(folder))
     user = user_of(house)
-    for module in list(sys.modules.values()):
-        if getattr(module, "reached", None) is steps.reached and module is not steps:
-            module.reached = _die_at_once  # type: ignore[attr-defined]
-    counter.append(_die_at(int(number)))
+    die_at(int(number))
     OPERATIONS[name][0](user)
     house.close()
-
-
-counter: list[Callable[[str], None]] = []
-
-
-def _die_at_once(step: str) -> None:
-    counter[0](step)
 
 
 if __name__ == "__main__":
