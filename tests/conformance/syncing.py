@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,23 +72,28 @@ class Device:
 
     def requests_of(self, work: Callable[[], object]) -> str:
         """The lines that the server logs of this user's requests while something is done."""
+        self._logged(self.server.log.stat().st_size)
         begun = self.server.log.stat().st_size
         work()
+        return "\n".join(line for line in self._logged(begun) if f" {self.user} " in line)
+
+    def _logged(self, since: int) -> list[str]:
+        """The log from a position on, with everything that was asked before now."""
         workers = {str(pid) for pid in self.server.pids()[1:]}
         mark = f"/healthz?{next(_numbers)}"
 
         def lines() -> list[str]:
             with self.server.log.open("rb") as log:
-                log.seek(begun)
+                log.seek(since)
                 return log.read().decode(errors="replace").splitlines()
 
-        def is_written() -> bool:
-            """Each worker writes its lines in their order, but not at once."""
+        def is_complete() -> bool:
+            """Each worker writes its lines in their order, but some time later."""
             requests.get(self.server.url + mark, timeout=SECONDS)
             return workers <= {line.split()[2] for line in lines() if mark in line}
 
-        wait_for(is_written, SECONDS, "every worker has written its log")
-        return "\n".join(line for line in lines() if f" {self.user} " in line)
+        wait_for(is_complete, SECONDS, "every worker has written its log")
+        return lines()
 
     def contents(self) -> dict[str, str]:
         """Hashes of what was synced, without the client's own journal."""
@@ -236,15 +242,15 @@ class Syncing:
     def test_a_large_file_that_broke_off_is_resumed(self, devices: tuple[Device, Device]) -> None:
         """The server dies in the middle; afterwards the client goes on from what had been acknowledged."""
         first, second = devices
-        server, home = first.server, first.server.home(first.user)
+        server = first.server
         first.path("large").write_bytes(random.Random(7).randbytes(60_000_000))
         with first.started("--uplimit", "8000") as running:
-            gathered = home / ".baludav" / "uploads"
-            wait_for(lambda: any(file.stat().st_size for file in gathered.iterdir()), SECONDS, "a chunk has come")
+            first_chunk = re.compile(f"PUT /remote.php/dav/uploads/{first.user}/[0-9]+/0+ 201")
+            wait_for(lambda: first_chunk.search(server.log.read_text()), SECONDS, "a chunk has come")
             server.kill()
             running.communicate(timeout=SECONDS)
             assert running.returncode != 0
-        assert not (home / "large").exists()
+        assert not (server.home(first.user) / "large").exists()
         server.start()
         seen = first.requests_of(first.sync)
         assert "PROPFIND /remote.php/dav/uploads" in seen, seen
