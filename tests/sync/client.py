@@ -1,5 +1,7 @@
 """A user of the REST API, at the wire."""
 
+import http.client
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +103,43 @@ class Picture:
     def _put(self, path: str, sha256: str | None) -> None:
         if path.startswith(self.top):
             self.tree[path] = sha256
+
+
+class Events:
+    """One client of the event stream.
+
+    Attributes:
+        headers: of the answer.
+    """
+
+    def __init__(self, server: Server, authorization: str, last_id: str = "") -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
+        fields = {"Authorization": authorization, "Accept": "text/event-stream"}
+        if last_id:
+            fields["Last-Event-ID"] = last_id
+        self._connection.request("GET", "/api/sync/events", headers=fields)
+        self._answer = self._connection.getresponse()
+        assert self._answer.status == 200, self._answer.read()
+        self.headers = self._answer.headers
+
+    def lines(self) -> list[str]:
+        """The lines up to the next empty one; none at the end of the stream."""
+        found = []
+        while line := self._answer.readline().decode().removesuffix("\n"):
+            found.append(line)
+        return found
+
+    def next(self) -> str:
+        """The token of the next event."""
+        while (lines := self.lines()) and lines[0].startswith(":"):
+            pass
+        assert lines, "the stream has ended"
+        fields = dict(line.split(": ", 1) for line in lines)
+        assert fields["event"] == "change"
+        token: str = json.loads(fields["data"])["change_token"]
+        assert fields["id"] == token
+        return token
+
+    def close(self) -> None:
+        self._answer.close()
+        self._connection.close()

@@ -1,8 +1,6 @@
 """Whoever listens hears at once of each change in what they see: from any worker, any client, and from outside."""
 
 import contextlib
-import http.client
-import json
 import signal
 import threading
 import time
@@ -16,50 +14,10 @@ import requests
 
 from tests.http.client import User, basic
 from tests.serving import Server, wait_for
-from tests.sync.client import Client
+from tests.sync.client import Client, Events
 
 SECONDS = 20
 MANY = 300
-
-
-class Events:
-    """One client of the event stream.
-
-    Attributes:
-        headers: of the answer.
-    """
-
-    def __init__(self, server: Server, authorization: str, last_id: str = "") -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
-        fields = {"Authorization": authorization, "Accept": "text/event-stream"}
-        if last_id:
-            fields["Last-Event-ID"] = last_id
-        self._connection.request("GET", "/api/sync/events", headers=fields)
-        self._answer = self._connection.getresponse()
-        assert self._answer.status == 200, self._answer.read()
-        self.headers = self._answer.headers
-
-    def lines(self) -> list[str]:
-        """The lines up to the next empty one; none at the end of the stream."""
-        found = []
-        while line := self._answer.readline().decode().removesuffix("\n"):
-            found.append(line)
-        return found
-
-    def next(self) -> str:
-        """The token of the next event."""
-        while (lines := self.lines()) and lines[0].startswith(":"):
-            pass
-        assert lines, "the stream has ended"
-        fields = dict(line.split(": ", 1) for line in lines)
-        assert fields["event"] == "change"
-        token: str = json.loads(fields["data"])["change_token"]
-        assert fields["id"] == token
-        return token
-
-    def close(self) -> None:
-        self._answer.close()
-        self._connection.close()
 
 
 def _authorization(server: Server, user: str) -> str:
