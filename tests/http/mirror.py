@@ -31,7 +31,9 @@ class Mirror:
             answer = self.user("REPORT", self.path, body.encode(), Depth="0")
             assert answer.status_code == 207, answer.text
             self.reports += 1
-            self.token = re.search(r"<D:sync-token>(.*?)</D:sync-token>", answer.text)[1]  # type: ignore[index]
+            token: str = re.search(r"<D:sync-token>(.*?)</D:sync-token>", answer.text)[1]  # type: ignore[index]
+            assert not self.token or _number(token) >= _number(self.token), "a token goes back"
+            self.token = token
             found = self.user.multistatus(answer)
             more = found.pop(self.path or "/", None)
             if self.limit:
@@ -54,3 +56,7 @@ class Mirror:
     def files(self) -> dict[str, str]:
         """Without the collections, whose ETags change with what is below them."""
         return {p: t for p, t in self.tree.items() if "-" not in t}
+
+
+def _number(token: str) -> int:
+    return int(token.rpartition(".")[2])

@@ -53,6 +53,11 @@ class Client:
         return client
 
 
+def number(change_token: str) -> int:
+    """The number of the moment that a token names. (A client reads nothing into it; a test may.)"""
+    return int(change_token.rpartition(".")[2])
+
+
 class Picture:
     """What a sync client believes is in the tree: only what the API told it. Files by path, with their SHA-256.
 
@@ -84,13 +89,14 @@ class Picture:
             cursor = {"cursor": page["next_cursor"]}
         self.follow()
 
-    def follow(self) -> list[dict[str, Any]]:
-        """Take over what changed since the token; says what."""
+    def follow(self, wait: int = 0) -> list[dict[str, Any]]:
+        """Take over what changed since the token, waiting so many seconds if nothing did; says what."""
         found: list[dict[str, Any]] = []
         has_more = True
         while has_more:
-            page = self.client.get("/changes", since=self.change_token, limit=self.limit)
-            self.change_token, has_more = page["change_token"], page["has_more"]
+            page = self.client.get("/changes", since=self.change_token, limit=self.limit, wait=wait)
+            assert number(page["change_token"]) >= number(self.change_token), "a token goes back"
+            self.change_token, has_more, wait = page["change_token"], page["has_more"], 0
             for change in page["changes"]:
                 path = change["path"]
                 if change["action"] == "deleted" or not change["is_collection"]:
@@ -130,10 +136,15 @@ class Events:
         return found
 
     def next(self) -> str:
-        """The token of the next event."""
+        """The token of the next event.
+
+        Raises:
+            EOFError: the stream has ended.
+        """
         while (lines := self.lines()) and lines[0].startswith(":"):
             pass
-        assert lines, "the stream has ended"
+        if not lines:
+            raise EOFError
         fields = dict(line.split(": ", 1) for line in lines)
         assert fields["event"] == "change"
         token: str = json.loads(fields["data"])["change_token"]
