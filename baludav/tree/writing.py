@@ -159,7 +159,7 @@ class Writing(Guarding):
         if length is not None:
             self.check_size(length)
         target = self.unguarded(path)
-        terms = dataclasses.replace(terms, sha256=announced.get("sha256"))
+        terms = dataclasses.replace(terms, sha256=announced.get("sha256", terms.sha256))
         self.admit(target, terms)
         return Upload(self, path, terms, length, announced)
 
