@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
 
-from baludav.tree.locks import Lock
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource
+from baludav.tree.records.locks import Lock
 from providers import xml
 from providers.cloud import properties as cloud
 from providers.request import Request

@@ -10,8 +10,8 @@ from lxml import etree
 from baludav.accounts.address import client_scheme
 from baludav.config import parse_size
 from baludav.errors import BadRequest, Failure, NotFound, NotSignedIn
+from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path, parse_destination, quote
-from baludav.tree.preconditions import Conditions
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.tree import UserTree
 from providers import xml

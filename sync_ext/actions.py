@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from baludav.tree.conflicts import Kind
+from baludav.tree.records.conflicts import Kind
 
 
 class Here(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from baludav.errors import AlreadyResolved, NotFound, Unavailable
-from baludav.tree.conflicts import Conflict, Kind
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource
+from baludav.tree.records.conflicts import Conflict, Kind
 from sync_ext import resolution
 from sync_ext.actions import Clash
 from sync_ext.endpoints import Call, endpoint

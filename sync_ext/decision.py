@@ -13,7 +13,7 @@ and not there, was deleted there; what was never in common is new.
 from collections.abc import Iterable, Iterator, Mapping
 from unicodedata import normalize
 
-from baludav.tree.conflicts import Kind
+from baludav.tree.records.conflicts import Kind
 from sync_ext.actions import Action, Clash, DeleteHere, DeleteThere, Download, Here, There, Upload, Wait, Why
 from sync_ext.spelling import above, composed, falling_together, folded, is_below
 

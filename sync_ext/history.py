@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from baludav.errors import Conflict, InsufficientStorage, Locked, NotFound
-from baludav.tree.history import START
+from baludav.tree.records.history import START
 from sync_ext.changes import File, Limit, file_of
 from sync_ext.endpoints import Call, endpoint
 from sync_ext.types import (

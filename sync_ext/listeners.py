@@ -19,7 +19,7 @@ from baludav.accounts.signin import SignIn
 from baludav.db.bell import Listening
 from baludav.db.engine import Database
 from baludav.errors import Failure, TooManyListeners, Unavailable
-from baludav.tree.news import News, Seen
+from baludav.tree.records.news import News, Seen
 from baludav.tree.tree import Tree, UserTree
 
 MOST = 2000  # in one process

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from baludav.errors import BadRequest, Invalid, NotFound, PathTooLong, TokenExpired
-from baludav.tree.conflicts import Found
 from baludav.tree.paths import RESERVED, Path, is_reserved, parse_decoded
 from baludav.tree.reading import Resource
+from baludav.tree.records.conflicts import Found
 from baludav.tree.tokens import Token
 from baludav.tree.tree import UserTree
 from sync_ext.actions import Action, Clash, DeleteHere, DeleteThere, Download, Here, There, Upload, Wait, Why

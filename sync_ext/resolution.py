@@ -6,7 +6,7 @@ replaced or deleted there; what only the device has is uploaded first, and delet
 
 from typing import Literal, NamedTuple
 
-from baludav.tree.conflicts import Kind
+from baludav.tree.records.conflicts import Kind
 from sync_ext.actions import Clash
 from sync_ext.spelling import composed
 

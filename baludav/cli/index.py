@@ -10,7 +10,7 @@ from baludav.cli.terminal import count, one_line, progress
 
 if TYPE_CHECKING:
     from baludav.app import House
-    from baludav.tree.checking import Difference, Progress
+    from baludav.tree.truth.checking import Difference, Progress
 
 
 @click.group()
@@ -55,12 +55,12 @@ def index_rebuild(asked: Asked) -> None:
 
 
 def _check(house: "House", progress: "Progress") -> "list[Difference]":
-    from baludav.tree.checking import check
+    from baludav.tree.truth.checking import check
 
     return check(house.tree, progress)
 
 
 def _rebuild(house: "House", progress: "Progress") -> int:
-    from baludav.tree.checking import rebuild
+    from baludav.tree.truth.checking import rebuild
 
     return rebuild(house.tree, progress)

@@ -251,7 +251,7 @@ conflicts = Table(  # what a device and the server both changed
     Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("device_id", Id, ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
     Column("path", Text, nullable=False),  # in the user's tree, names joined with "/"
-    Column("kind", String(32), nullable=False),  # baludav.tree.conflicts.Kind
+    Column("kind", String(32), nullable=False),  # baludav.tree.records.conflicts.Kind
     Column("base_sha256", String(64)),
     Column("local_sha256", String(64)),
     Column("server_sha256", String(64)),

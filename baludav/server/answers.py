@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from baludav.server.parser import Request
 from baludav.server.responses import Response, head
-from baludav.tree.facts import Moment, moment
+from baludav.tree.disk.storage import Stat
 from baludav.tree.namespaces import Place
+from baludav.tree.records.facts import Moment, moment
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
 from baludav.tree.tree import Tree, UserTree
 
 _MOST_BYTES = 8 << 20  # of all answers of one worker

@@ -19,12 +19,12 @@ from baludav.errors import Failure
 from baludav.server.answers import Answers
 from baludav.server.parser import Request
 from baludav.server.responses import Response, date_line, head
-from baludav.tree.index import Known, Row
+from baludav.tree.http.preconditions import Conditions, State
+from baludav.tree.http.ranges import parse_range
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import parse
-from baludav.tree.preconditions import Conditions, State
-from baludav.tree.ranges import parse_range
 from baludav.tree.reading import Resource
+from baludav.tree.records.index import Known, Row
 from baludav.tree.tree import UserTree
 from providers.front import GUARDS
 from providers.methods import get

@@ -13,17 +13,17 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
-from baludav.tree import history, index, journal, properties
+from baludav.tree.disk.storage import Aside, CrossDevice, Filling, Staged, Stat
 from baludav.tree.guarding import Target
-from baludav.tree.hashing import hash_descriptor
-from baludav.tree.index import Known, Row
-from baludav.tree.journal import Cause
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
+from baludav.tree.records import history, index, journal, properties
+from baludav.tree.records.index import Known, Row
+from baludav.tree.records.journal import Cause
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
-from baludav.tree.storage import Aside, CrossDevice, Filling, Staged, Stat
+from baludav.tree.truth.hashing import hash_descriptor
 from baludav.tree.writing import Writing, Written
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import bindparam, func, select
 
 from baludav.db.tables import journal
 from baludav.errors import NotFound, TokenExpired
-from baludav.tree import index
-from baludav.tree.journal import floor
 from baludav.tree.paths import Path
 from baludav.tree.reading import Reading, Resource
+from baludav.tree.records import index
+from baludav.tree.records.journal import floor
 from baludav.tree.roots import StorageRoot
 from baludav.tree.tokens import Token
 from baludav.tree.view import Spot, View

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, PreconditionFailed, TooLarge
-from baludav.tree import history, index, journal
-from baludav.tree.index import Known, Row
-from baludav.tree.journal import Cause
-from baludav.tree.locks import Claim
+from baludav.tree.http.preconditions import ABSENT, State
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
-from baludav.tree.preconditions import ABSENT, State
 from baludav.tree.reading import Terms
+from baludav.tree.records import history, index, journal
+from baludav.tree.records.index import Known, Row
+from baludav.tree.records.journal import Cause
+from baludav.tree.records.locks import Claim
 from baludav.tree.register import Intent, Register
 from baludav.tree.roots import StorageRoot
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from baludav.errors import NotFound, PreconditionFailed
-from baludav.tree.index import Row
-from baludav.tree.locks import Lock, path_of
 from baludav.tree.paths import Path
 from baludav.tree.reading import Terms
+from baludav.tree.records.index import Row
+from baludav.tree.records.locks import Lock, path_of
 from baludav.tree.writing import Writing
 
 

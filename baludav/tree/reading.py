@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from baludav.accounts.accounts import Principal
 from baludav.errors import NotFound, Unavailable
-from baludav.tree import index, properties
-from baludav.tree.index import Known
-from baludav.tree.locks import Lock, path_of
+from baludav.tree.disk.storage import Stat
+from baludav.tree.http.preconditions import ABSENT, Conditions, State
 from baludav.tree.namespaces import Namespace, Place
 from baludav.tree.paths import Path
-from baludav.tree.preconditions import ABSENT, Conditions, State
+from baludav.tree.records import index, properties
+from baludav.tree.records.index import Known
+from baludav.tree.records.locks import Lock, path_of
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

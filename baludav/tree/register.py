@@ -8,11 +8,11 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from baludav.errors import AlreadyResolved, AlreadyThere, EtagMismatch, Failure, NotFound, PreconditionFailed
-from baludav.tree import conflicts
-from baludav.tree.conflicts import Conflict, Found, Kind
+from baludav.tree.http.preconditions import State
 from baludav.tree.paths import Path
-from baludav.tree.preconditions import State
 from baludav.tree.reading import Reading, Terms
+from baludav.tree.records import conflicts
+from baludav.tree.records.conflicts import Conflict, Found, Kind
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Failure, Forbidden, NotFound
-from baludav.tree import history, index, journal
 from baludav.tree.guarding import Target
-from baludav.tree.hashing import hash_descriptor
-from baludav.tree.history import START, Deleted, Version
-from baludav.tree.index import Known
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import NO_TERMS, Resource, Terms
+from baludav.tree.records import history, index, journal
+from baludav.tree.records.history import START, Deleted, Version
+from baludav.tree.records.index import Known
 from baludav.tree.roots import StorageRoot
+from baludav.tree.truth.hashing import hash_descriptor
 from baludav.tree.writing import Writing, Written
 
 

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, LimitReached, MethodNotAllowed, NotFound, PreconditionFailed
-from baludav.tree import uploads
-from baludav.tree.expiry import make_room
+from baludav.tree.disk.hashes import Hashes
+from baludav.tree.disk.storage import CrossDevice, Staged
 from baludav.tree.guarding import Target
-from baludav.tree.hashes import Hashes
-from baludav.tree.history import parsed
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Terms
+from baludav.tree.records import uploads
+from baludav.tree.records.history import parsed
+from baludav.tree.records.uploads import Begun, Part
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
-from baludav.tree.storage import CrossDevice, Staged
-from baludav.tree.uploads import Begun, Part
+from baludav.tree.upkeep.expiry import make_room
 from baludav.tree.writing import NOTHING, Incoming, Writing, Written
 
 _NO_ROOT = 0  # guards of uploads; they are taken before those of paths, never after

@@ -13,10 +13,11 @@ from baludav.config import Config
 from baludav.db.engine import Database
 from baludav.db.tables import storage_roots
 from baludav.errors import Failure, NotFound, Unavailable
-from baludav.tree import index, marker
-from baludav.tree.local import LocalStorage
+from baludav.tree.disk import marker
+from baludav.tree.disk.local import LocalStorage
+from baludav.tree.disk.storage import Stat, Storage
 from baludav.tree.paths import Path
-from baludav.tree.storage import Stat, Storage
+from baludav.tree.records import index
 
 log = logging.getLogger(__name__)
 

@@ -7,21 +7,21 @@ from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
 from baludav.db.engine import Database
 from baludav.errors import Failure
-from baludav.tree.checksums import Checksums
 from baludav.tree.copying import Copying
+from baludav.tree.disk.guards import Guards
 from baludav.tree.feed import Feed
-from baludav.tree.guards import Guards
-from baludav.tree.keeping import Keeper
 from baludav.tree.locking import Locking
-from baludav.tree.locks import Locks
-from baludav.tree.recovery import recover
+from baludav.tree.records.checksums import Checksums
+from baludav.tree.records.locks import Locks
+from baludav.tree.records.sizes import Sizes
 from baludav.tree.restoring import Restoring
 from baludav.tree.resuming import Progress, Resuming
 from baludav.tree.roots import StorageRoot, StorageRoots
-from baludav.tree.rounds import Pace
-from baludav.tree.scan import Scan
-from baludav.tree.sizes import Sizes
-from baludav.tree.watches import Watches
+from baludav.tree.truth.rounds import Pace
+from baludav.tree.truth.scan import Scan
+from baludav.tree.truth.watches import Watches
+from baludav.tree.upkeep.keeping import Keeper
+from baludav.tree.upkeep.recovery import recover
 
 log = logging.getLogger(__name__)
 

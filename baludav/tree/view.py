@@ -7,11 +7,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import TokenExpired
-from baludav.tree import index
-from baludav.tree.index import Known, Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Reading, Resource
+from baludav.tree.records import index
+from baludav.tree.records.index import Known, Row
 from baludav.tree.roots import StorageRoot
 
 Position = tuple[int, Path]

@@ -18,17 +18,17 @@ from typing import Self
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota, PreconditionFailed
-from baludav.tree import index, journal, properties
-from baludav.tree.expiry import make_room
+from baludav.tree.disk.hashes import Hashes
+from baludav.tree.disk.storage import Aside, Staged
 from baludav.tree.guarding import Guarding, Target
-from baludav.tree.hashes import Hashes
-from baludav.tree.index import Known, Row
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
+from baludav.tree.records import index, journal, properties
+from baludav.tree.records.index import Known, Row
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
-from baludav.tree.storage import Aside, Staged
+from baludav.tree.upkeep.expiry import make_room
 
 NOTHING: Mapping[str, str] = {}
 _LARGE = 1 << 20  # bytes; whether so much fits is asked before it comes

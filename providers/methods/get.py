@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from baludav.tree.digests import format_digest, wanted
+from baludav.tree.http.digests import format_digest, wanted
+from baludav.tree.http.preconditions import State
+from baludav.tree.http.ranges import Multipart, content_range, multipart, parse_range
 from baludav.tree.paths import quote
-from baludav.tree.preconditions import State
-from baludav.tree.ranges import Multipart, content_range, multipart, parse_range
 from baludav.tree.reading import OpenFile, Resource
 from providers.live import content_type, http_date
 from providers.offload import hand_over

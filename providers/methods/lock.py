@@ -3,10 +3,10 @@
 import re
 
 from baludav.errors import BadRequest
-from baludav.tree.locks import Lock
+from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path
-from baludav.tree.preconditions import Conditions
 from baludav.tree.reading import Terms
+from baludav.tree.records.locks import Lock
 from providers import xml
 from providers.live import Live
 from providers.request import Answer, Request

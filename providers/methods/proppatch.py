@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from baludav.tree.preconditions import parse_date
+from baludav.tree.http.preconditions import parse_date
 from providers import xml
 from providers.live import PROPERTIES, SETTABLE
 from providers.request import Answer, Request

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from baludav import errors
+from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, Staged, Stat, Storage
 from baludav.tree.paths import RESERVED, Path, is_visible
-from baludav.tree.storage import CopiedFile, CrossDevice, Kept, Staged, Stat, Storage
 
 _SPACE = 1 << 40
 _clock = itertools.count(1_700_000_000_000_000_000)

@@ -1,4 +1,4 @@
-"""What every storage does alike (`baludav.tree.storage`)."""
+"""What every storage does alike (`baludav.tree.disk.storage`)."""
 
 import contextlib
 import os
@@ -9,9 +9,9 @@ from pathlib import Path as DiskPath
 import pytest
 
 from baludav import errors
-from baludav.tree import marker
-from baludav.tree.local import LocalStorage
-from baludav.tree.storage import CrossDevice, Stat, Storage
+from baludav.tree.disk import marker
+from baludav.tree.disk.local import LocalStorage
+from baludav.tree.disk.storage import CrossDevice, Stat, Storage
 from tests.contract.memory import MemoryStorage
 
 Make = Callable[[], Storage]

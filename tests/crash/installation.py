@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from baludav import config
 from baludav.db.tables import storage_roots, upload_parts
-from baludav.tree.checking import check
 from baludav.tree.reading import NO_TERMS
-from baludav.tree.recovery import recover
-from baludav.tree.refreshing import refresh
 from baludav.tree.tree import UserTree
+from baludav.tree.truth.checking import check
+from baludav.tree.truth.refreshing import refresh
+from baludav.tree.upkeep.recovery import recover
 from providers.house import House, open_house
 
 Tree = dict[str, bytes | None]  # bytes by path, None for a collection

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from baludav.db.tables import journal
-from baludav.tree import expiry
+from baludav.tree.upkeep import expiry
 from tests.crash.installation import open_installation
 from tests.http.client import User, etag
 from tests.serving import Server

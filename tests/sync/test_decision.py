@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from baludav.tree.conflicts import Kind
+from baludav.tree.records.conflicts import Kind
 from sync_ext.actions import Action, Clash, DeleteHere, DeleteThere, Download, Here, There, Upload, Wait, Why
 from sync_ext.decision import decide, is_mass_deletion
 

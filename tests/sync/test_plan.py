@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from baludav.db.engine import Database
 from baludav.db.tables import journal, resources
-from baludav.tree import expiry
+from baludav.tree.upkeep import expiry
 from tests.crash.installation import open_installation
 from tests.serving import Server, wait_for
 from tests.sync.client import Client

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from baludav import config
-from baludav.tree import expiry
+from baludav.tree.upkeep import expiry
 from providers.house import House, open_house
 from tests.http.client import User
 from tests.serving import Server, wait_for

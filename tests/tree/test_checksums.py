@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from baludav.config import build
-from baludav.tree.expiry import expire_all
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
+from baludav.tree.upkeep.expiry import expire_all
 from providers.house import House, open_house
 
 

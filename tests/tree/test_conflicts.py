@@ -11,10 +11,10 @@ from sqlalchemy import func, select, update
 from baludav.accounts.accounts import Principal
 from baludav.db.tables import conflicts as table
 from baludav.errors import AlreadyResolved, Failure, NotFound, PreconditionFailed, Unavailable
-from baludav.tree import conflicts
-from baludav.tree.conflicts import Conflict, Found, Kind
-from baludav.tree.preconditions import Conditions
+from baludav.tree.http.preconditions import Conditions
 from baludav.tree.reading import NO_TERMS, Terms
+from baludav.tree.records import conflicts
+from baludav.tree.records.conflicts import Conflict, Found, Kind
 from baludav.tree.tree import UserTree
 from providers.house import House
 from tests.crash.installation import open_installation, path, prepare

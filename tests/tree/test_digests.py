@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baludav.errors import BadRequest
-from baludav.tree.digests import format_digest, parse_digest, wanted
+from baludav.tree.http.digests import format_digest, parse_digest, wanted
 
 A = hashlib.sha256(b"a").digest()
 B = hashlib.sha256(b"b").digest()

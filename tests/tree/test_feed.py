@@ -11,12 +11,12 @@ from sqlalchemy import update
 
 from baludav.db.tables import journal
 from baludav.errors import Failure, NotFound, TokenExpired
-from baludav.tree import expiry
 from baludav.tree.feed import Change
 from baludav.tree.paths import Path
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tokens import Token
 from baludav.tree.tree import UserTree
+from baludav.tree.upkeep import expiry
 from providers.house import House
 from tests.crash.installation import open_installation, path, prepare, put
 

@@ -10,14 +10,15 @@ from sqlalchemy import Connection, select, update
 
 from baludav.db.tables import storage_roots, trash, versions
 from baludav.errors import DiskFull, NotFound
-from baludav.tree import expiry, history
-from baludav.tree.checking import check
-from baludav.tree.local import LocalStorage
+from baludav.tree.disk.local import LocalStorage
+from baludav.tree.disk.temporary import TemporaryFile
 from baludav.tree.reading import NO_TERMS
-from baludav.tree.recovery import recover
-from baludav.tree.refreshing import refresh
-from baludav.tree.temporary import TemporaryFile
+from baludav.tree.records import history
 from baludav.tree.tree import UserTree
+from baludav.tree.truth.checking import check
+from baludav.tree.truth.refreshing import refresh
+from baludav.tree.upkeep import expiry
+from baludav.tree.upkeep.recovery import recover
 from providers.house import House
 from tests.crash.installation import content, history_of, open_installation, path, prepare, put, user_of
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from baludav.errors import DiskFull, Forbidden, TokenExpired
-from baludav.tree import hashing, kernel, rounds
-from baludav.tree.checking import check
-from baludav.tree.keeping import Keeper
+from baludav.tree.disk import kernel
+from baludav.tree.disk.storage import Stat
 from baludav.tree.reading import NO_TERMS
-from baludav.tree.rounds import Pace, Rounds, Stop
-from baludav.tree.storage import Stat
 from baludav.tree.tree import UserTree
-from baludav.tree.watching import Watcher
+from baludav.tree.truth import hashing, rounds
+from baludav.tree.truth.checking import check
+from baludav.tree.truth.rounds import Pace, Rounds, Stop
+from baludav.tree.truth.watching import Watcher
+from baludav.tree.upkeep.keeping import Keeper
 from providers.house import House
 from tests.crash.installation import open_installation, path, prepare, put, user_of
 from tests.serving import wait_for
@@ -335,7 +336,7 @@ def test_what_a_failure_interrupts_goes_on(
         return original(*args, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rounds, "refresh", refresh)
-    monkeypatch.setattr("baludav.tree.keeping._AFTER_FAILURE_SECONDS", 0.1)
+    monkeypatch.setattr("baludav.tree.upkeep.keeping._AFTER_FAILURE_SECONDS", 0.1)
     keep()
     (home / "f2").write_bytes(b"f")
     follow.sees("f2")

@@ -12,12 +12,13 @@ from sqlalchemy import func, select
 
 from baludav.db.tables import resources, storage_roots
 from baludav.errors import NotFound
-from baludav.tree import hashing, index, vanished
-from baludav.tree.checking import check
 from baludav.tree.reading import NO_TERMS
-from baludav.tree.refreshing import refresh
+from baludav.tree.records import index, vanished
 from baludav.tree.roots import StorageRoot
 from baludav.tree.tree import UserTree
+from baludav.tree.truth import hashing
+from baludav.tree.truth.checking import check
+from baludav.tree.truth.refreshing import refresh
 from providers.house import House
 from tests.crash.installation import content, open_installation, path, prepare, put, user_of
 
@@ -269,7 +270,7 @@ def test_an_inode_that_is_used_again_is_another_resource(
     born = root.storage.born_ns
     (home / "file").rename(home / "moved")  # the same inode, as if it were used again
     monkeypatch.setattr(root.storage, "born_ns", lambda names: born(names) + 1)
-    monkeypatch.setattr("baludav.tree.kernel.born_ns", lambda fd: 1)
+    monkeypatch.setattr("baludav.tree.disk.kernel.born_ns", lambda fd: 1)
     look(house, ["file"], ["moved"])
     assert _id(user, "moved") != before
 
@@ -286,7 +287,7 @@ def test_without_times_of_birth_only_files_are_recognised(
             )
         )
     ids = [_id(user, name) for name in ("file", "d")]
-    monkeypatch.setattr("baludav.tree.kernel.born_ns", lambda fd: 0)
+    monkeypatch.setattr("baludav.tree.disk.kernel.born_ns", lambda fd: 0)
     (home / "file").rename(home / "moved")
     (home / "d").rename(home / "dd")
     look(house, ["file", "d"], ["moved", "dd"])

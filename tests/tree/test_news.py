@@ -5,8 +5,8 @@ from pathlib import Path as DiskPath
 
 import pytest
 
-from baludav.tree.news import News
 from baludav.tree.reading import NO_TERMS
+from baludav.tree.records.news import News
 from baludav.tree.tree import UserTree
 from providers.house import House
 from tests.crash.installation import open_installation, path, prepare, put, user_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baludav.errors import BadRequest, Failure, PreconditionFailed
-from baludav.tree import preconditions
-from baludav.tree.preconditions import ABSENT, NONE, Conditions, State, parse_date
+from baludav.tree.http import preconditions
+from baludav.tree.http.preconditions import ABSENT, NONE, Conditions, State, parse_date
 
 E = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 F = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baludav.errors import RangeNotSatisfiable
-from baludav.tree.ranges import MAX_RANGES, content_range, multipart, parse_range
+from baludav.tree.http.ranges import MAX_RANGES, content_range, multipart, parse_range
 
 DIGITS = "9" * 5000
 

@@ -9,10 +9,10 @@ import pytest
 
 from baludav.config import build
 from baludav.errors import LimitReached, NotFound
-from baludav.tree import uploads
-from baludav.tree.expiry import expire_all
 from baludav.tree.reading import NO_TERMS
+from baludav.tree.records import uploads
 from baludav.tree.tree import UserTree
+from baludav.tree.upkeep.expiry import expire_all
 from providers.house import House, open_house
 
 DAY_NS = 86_400_000_000_000
@@ -74,7 +74,7 @@ def test_what_came_in_order_is_not_read_again(user: UserTree, monkeypatch: pytes
     def read(*_: object) -> bool:
         raise AssertionError("it was read again")
 
-    monkeypatch.setattr("baludav.tree.hashes.Hashes.read", read)
+    monkeypatch.setattr("baludav.tree.disk.hashes.Hashes.read", read)
     written = user.finish_upload("u", ("f",), NO_TERMS)
     assert written.resource.sha256 == hashlib.sha256(b"1" * 1000 + b"2" * 1000 + b"3" * 1000).hexdigest()
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from baludav.tree import kernel, watches
-from baludav.tree.local import LocalStorage
-from baludav.tree.marker import make
+from baludav.tree.disk import kernel
+from baludav.tree.disk.local import LocalStorage
+from baludav.tree.disk.marker import make
 from baludav.tree.roots import StorageRoot
-from baludav.tree.watches import Watches
+from baludav.tree.truth import watches
+from baludav.tree.truth.watches import Watches
 
 
 @pytest.fixture

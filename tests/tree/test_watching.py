@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from baludav.errors import NotFound
-from baludav.tree import kernel, marker
-from baludav.tree.local import LocalStorage
+from baludav.tree.disk import kernel, marker
+from baludav.tree.disk.local import LocalStorage
 from baludav.tree.roots import StorageRoot
-from baludav.tree.watching import GATHER_SECONDS, QUIET_SECONDS, Watcher
+from baludav.tree.truth.watching import GATHER_SECONDS, QUIET_SECONDS, Watcher
 
 LONG = 1e9  # later than anything is due
 

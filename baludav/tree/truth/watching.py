@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from baludav.errors import Failure, NotFound
-from baludav.tree import kernel
+from baludav.tree.disk import kernel
+from baludav.tree.disk.storage import OutOfWatches
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import OutOfWatches
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from baludav.db.statements import Statement
 from baludav.db.tables import upload_parts, uploads
-from baludav.tree import index
-from baludav.tree.history import shown
 from baludav.tree.paths import Path
+from baludav.tree.records import index
+from baludav.tree.records.history import shown
 
 MOST = 200  # unfinished uploads of one user
 MOST_PARTS = 20_000  # of one upload

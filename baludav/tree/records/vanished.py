@@ -14,11 +14,11 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from baludav.db.statements import Statement
 from baludav.db.tables import resources
-from baludav.tree import history, index, journal
-from baludav.tree.index import Row
-from baludav.tree.journal import Cause
-from baludav.tree.locks import Locks
 from baludav.tree.paths import Path
+from baludav.tree.records import history, index, journal
+from baludav.tree.records.index import Row
+from baludav.tree.records.journal import Cause
+from baludav.tree.records.locks import Locks
 
 _MARK = "/"
 _PAST_MARK = "0"  # the character after it

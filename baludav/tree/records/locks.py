@@ -14,9 +14,9 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from baludav.db.statements import Statement
 from baludav.db.tables import locks
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
-from baludav.tree import facts, index
-from baludav.tree.index import Row
 from baludav.tree.paths import Path
+from baludav.tree.records import facts, index
+from baludav.tree.records.index import Row
 
 MAX_LOCKS_OF_USER = 1_000
 

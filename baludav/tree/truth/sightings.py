@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from baludav.tree import history, index, journal, vanished
-from baludav.tree.index import Row
-from baludav.tree.journal import Cause
-from baludav.tree.locks import Locks
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.storage import Stat
-from baludav.tree.vanished import Whereabouts
+from baludav.tree.records import history, index, journal, vanished
+from baludav.tree.records.index import Row
+from baludav.tree.records.journal import Cause
+from baludav.tree.records.locks import Locks
+from baludav.tree.records.vanished import Whereabouts
 
 
 class Origin(NamedTuple):

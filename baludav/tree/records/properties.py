@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 from baludav.db.statements import Statement
 from baludav.db.tables import properties
 from baludav.errors import InsufficientStorage
-from baludav.tree import facts
+from baludav.tree.records import facts
 
 MAX_VALUE = 64 * 1024  # bytes of one serialised property
 MAX_PER_RESOURCE = 200

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from baludav.tree.hashing import ENDLESS, Patience
+from baludav.tree.truth.hashing import ENDLESS, Patience
 
 _CHUNK = 1 << 20
 

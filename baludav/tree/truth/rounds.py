@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from baludav.errors import Failure, Unavailable
-from baludav.tree.hashing import Patience
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.refreshing import refresh
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
-from baludav.tree.watching import Gathered, Watcher
+from baludav.tree.truth.hashing import Patience
+from baludav.tree.truth.refreshing import refresh
+from baludav.tree.truth.watching import Gathered, Watcher
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

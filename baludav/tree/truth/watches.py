@@ -11,10 +11,10 @@ import os
 import threading
 
 from baludav.errors import Failure
-from baludav.tree import kernel
+from baludav.tree.disk import kernel
+from baludav.tree.disk.storage import OutOfWatches, Stat
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import OutOfWatches, Stat
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import contextlib
 import os
 
-from baludav.tree import kernel
-from baludav.tree.oserrors import translated
+from baludav.tree.disk import kernel
+from baludav.tree.disk.oserrors import translated
 
 
 class TemporaryFile:

@@ -13,15 +13,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from baludav.db.engine import Database
 from baludav.errors import Failure
-from baludav.tree import index
-from baludav.tree.guards import Guards
-from baludav.tree.hashing import Patience, of_a_request
-from baludav.tree.index import Known, Row
-from baludav.tree.locks import Locks
-from baludav.tree.mending import Mender
+from baludav.tree.disk.guards import Guards
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
+from baludav.tree.records import index
+from baludav.tree.records.index import Known, Row
+from baludav.tree.records.locks import Locks
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
+from baludav.tree.truth.hashing import Patience, of_a_request
+from baludav.tree.truth.mending import Mender
 
 _PORTION_NAMES = 200
 _PORTION_BYTES = 32 << 20

@@ -5,8 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
-from baludav.tree.entries import FOLDER_FLAGS, write_file
-from baludav.tree.oserrors import translated
+from baludav.tree.disk.entries import FOLDER_FLAGS, write_file
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.paths import RESERVED
 
 NAME = "root"

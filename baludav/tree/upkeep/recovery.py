@@ -9,14 +9,14 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from baludav.db.tables import journal
 from baludav.errors import Failure
-from baludav.tree import history, index, uploads
-from baludav.tree.history import Deleted, Version
-from baludav.tree.index import Row
-from baludav.tree.journal import Cause
-from baludav.tree.locks import path_of
+from baludav.tree.disk.storage import Kept, Stat
 from baludav.tree.paths import Path
+from baludav.tree.records import history, index, uploads
+from baludav.tree.records.history import Deleted, Version
+from baludav.tree.records.index import Row
+from baludav.tree.records.journal import Cause
+from baludav.tree.records.locks import path_of
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Kept, Stat
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

@@ -24,10 +24,10 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources, trash, versions
-from baludav.tree import index
-from baludav.tree.index import Row
-from baludav.tree.journal import Cause, write_all
 from baludav.tree.paths import Path
+from baludav.tree.records import index
+from baludav.tree.records.index import Row
+from baludav.tree.records.journal import Cause, write_all
 
 START = (1 << 62, 1 << 62)  # a place before everything in a trash, whose newest comes first
 

@@ -19,15 +19,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path as DiskPath
 
 from baludav import errors
-from baludav.tree import kernel
-from baludav.tree.entries import FOLDER_FLAGS, read_record, remove, write_file
-from baludav.tree.marker import KEPT, TEMPORARY, UPLOADS
-from baludav.tree.oserrors import translated
+from baludav.tree.disk import kernel
+from baludav.tree.disk.entries import FOLDER_FLAGS, read_record, remove, write_file
+from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
+from baludav.tree.disk.oserrors import translated
+from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
+from baludav.tree.disk.temporary import TemporaryFile
+from baludav.tree.disk.top import Top
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
-from baludav.tree.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
-from baludav.tree.temporary import TemporaryFile
-from baludav.tree.top import Top
 
 log = logging.getLogger(__name__)
 

@@ -19,15 +19,15 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
-from baludav.tree import index, vanished
-from baludav.tree.guards import Guards, Target
-from baludav.tree.hashing import Patience, hash_file
-from baludav.tree.index import Known, Row
-from baludav.tree.locks import Locks
+from baludav.tree.disk.guards import Guards, Target
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
+from baludav.tree.records import index, vanished
+from baludav.tree.records.index import Known, Row
+from baludav.tree.records.locks import Locks
 from baludav.tree.roots import StorageRoot
-from baludav.tree.sightings import Origin, Outcome, Seen
-from baludav.tree.storage import Stat
+from baludav.tree.truth.hashing import Patience, hash_file
+from baludav.tree.truth.sightings import Origin, Outcome, Seen
 
 _ATTEMPTS = 3  # at names that keep changing while they are looked at
 

@@ -1,7 +1,7 @@
 """Rows of the index: what we know about the bytes.
 
 Functions here take a connection and touch nothing else, so that callers decide what is one transaction. A row
-is right while its signature equals the file's; `baludav.tree.scan` mends those that are not.
+is right while its signature equals the file's; `baludav.tree.truth.scan` mends those that are not.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import properties, resources, storage_roots
-from baludav.tree import facts
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.storage import Stat
+from baludav.tree.records import facts
 
 
 class Row(NamedTuple):

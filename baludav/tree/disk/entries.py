@@ -4,7 +4,7 @@ import errno
 import json
 import os
 
-from baludav.tree import kernel
+from baludav.tree.disk import kernel
 from baludav.tree.paths import Path
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY

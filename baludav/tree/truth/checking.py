@@ -7,13 +7,13 @@ from sqlalchemy import Connection, delete, update
 
 from baludav.db.tables import meta, resources
 from baludav.errors import Failure
-from baludav.tree import index
-from baludav.tree.hashing import hash_file
-from baludav.tree.index import Row
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.refreshing import refresh
+from baludav.tree.records import index
+from baludav.tree.records.index import Row
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
+from baludav.tree.truth.hashing import hash_file
+from baludav.tree.truth.refreshing import refresh
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

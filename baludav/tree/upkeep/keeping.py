@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from baludav.errors import Failure
-from baludav.tree.expiry import expire_all
-from baludav.tree.rounds import Pace, Rounds, Stop
-from baludav.tree.watching import Watcher
+from baludav.tree.truth.rounds import Pace, Rounds, Stop
+from baludav.tree.truth.watching import Watcher
+from baludav.tree.upkeep.expiry import expire_all
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

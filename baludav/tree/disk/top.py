@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path as DiskPath
 
 from baludav import errors
-from baludav.tree import kernel, marker
-from baludav.tree.entries import FOLDER_FLAGS
-from baludav.tree.marker import KEPT, TEMPORARY, UPLOADS
-from baludav.tree.oserrors import failure
+from baludav.tree.disk import kernel, marker
+from baludav.tree.disk.entries import FOLDER_FLAGS
+from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
+from baludav.tree.disk.oserrors import failure
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import RESERVED, Path
-from baludav.tree.storage import Stat
 
 log = logging.getLogger(__name__)
 

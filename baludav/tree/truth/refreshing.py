@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from baludav.errors import Failure, Forbidden, NotFound
-from baludav.tree import index, vanished
-from baludav.tree.hashing import ENDLESS, Patience
-from baludav.tree.index import Row
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
+from baludav.tree.records import index, vanished
+from baludav.tree.records.index import Row
 from baludav.tree.roots import StorageRoot
-from baludav.tree.scan import portions
-from baludav.tree.storage import Stat
+from baludav.tree.truth.hashing import ENDLESS, Patience
+from baludav.tree.truth.scan import portions
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree

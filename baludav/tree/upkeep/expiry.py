@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import Failure
-from baludav.tree import history, index, journal, uploads
 from baludav.tree.paths import Path
+from baludav.tree.records import history, index, journal, uploads
 from baludav.tree.roots import StorageRoot
 
 if TYPE_CHECKING:

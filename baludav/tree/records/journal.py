@@ -13,9 +13,9 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import journal, meta, resources
-from baludav.tree import index
-from baludav.tree.index import Row
 from baludav.tree.paths import Path
+from baludav.tree.records import index
+from baludav.tree.records.index import Row
 
 
 class Cause(NamedTuple):

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from baludav.tree import kernel
+from baludav.tree.disk import kernel
+from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
-from baludav.tree.storage import Stat
 
 REQUEST_SECONDS = 20.0  # how long one request may hash; what takes longer is finished in the background
 _SMALL = 1 << 16

@@ -1,0 +1,1 @@
+"""What HTTP and WebDAV say about bytes: conditions, ranges and digests. Nothing here knows the tree."""
