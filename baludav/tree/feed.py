@@ -130,11 +130,11 @@ class Feed(Reading):
         under = self._collection(path)
         with self.tree.database.snapshot() as connection:
             view = View(connection, self, self._spelled(under))
-            newest = self._check(view, since, under.changed)
-            rows = _journal(view, since.number, most + 1)
+            self._check(view, since)
+            rows = _journal(view, since.number, most + 1) if view.changed > since.number else []
             has_more = len(rows) > most
             rows = rows[:most]
-            number = rows[-1].number if has_more else max(newest, since.number)
+            number = rows[-1].number if has_more else max(view.newest, since.number)
             changes = list(_collapsed(view, rows, is_deep))
         return Changes(changes, since._replace(number=number, after=None), has_more)
 
@@ -148,8 +148,7 @@ class Feed(Reading):
         with self.tree.database.snapshot() as connection:
             view = View(connection, self, self._spelled(under))
             if after is None or after.after is None:
-                newest = index.newest(connection, {root.id for _, root in view.relevant})
-                token = Token(self.tree.epoch, _sight(view.mounts), newest)
+                token = Token(self.tree.epoch, _sight(view.mounts), view.newest)
                 found, place = list(view.virtual_members()), None
             else:
                 self._check(view, after)
@@ -169,8 +168,7 @@ class Feed(Reading):
                 found(resource)
             for resource, _ in view.walk(None, is_deep=True, most=_AT_ONCE):
                 found(resource)
-            newest = index.newest(connection, {root.id for _, root in view.mounts})
-            return Token(self.tree.epoch, _sight(view.mounts), newest)
+            return Token(self.tree.epoch, _sight(view.mounts), view.newest)
 
     def remembers(self, token: Token) -> bool:
         """Whether the history of this server, as far as it goes back, leads on from that moment.
@@ -221,23 +219,21 @@ class Feed(Reading):
         )
         return (*mount, *place.names)
 
-    def _check(self, view: View, token: Token, changed: int | None = None) -> int:
-        """The number of the last change below the collection in question.
+    def _check(self, view: View, token: Token) -> None:
+        """Whether the changes of the collection in question since a token are known.
 
-        Args:
-            changed: that of its last change, if nothing else is of interest.
         Raises:
-            TokenExpired: the changes since the token are not known.
+            TokenExpired: they are not.
         """
-        relevant = {root.id for _, root in view.relevant}
-        newest = index.newest(view.connection, {root.id for _, root in view.mounts})
         if (token.epoch, token.sight) != (self.tree.epoch, _sight(view.mounts)):
             raise TokenExpired()
-        # Of a collection that has not changed since, nothing can have been forgotten, however much has elsewhere.
-        is_known = (changed is not None and changed <= token.number) or floor(view.connection, relevant) <= token.number
-        if not is_known or token.number > newest:
+        if view.changed <= token.number:
+            # Nothing of it can have been forgotten, however much has elsewhere. But no token is of times to come.
+            is_known = token.number <= index.newest(view.connection, {root.id for _, root in view.mounts})
+        else:
+            is_known = floor(view.connection, {root.id for _, root in view.relevant}) <= token.number
+        if not is_known:
             raise TokenExpired()
-        return index.newest(view.connection, relevant)
 
 
 class _Entry(NamedTuple):

@@ -52,6 +52,21 @@ class View:
         deepest = max(outer, key=lambda found: len(found[0]), default=None)
         return inner if deepest is None or deepest in inner else [deepest, *inner]
 
+    @cached_property
+    def newest(self) -> int:
+        """Number of the last change in the storage roots of these mounts."""
+        return index.newest(self.connection, {root.id for _, root in self.relevant})
+
+    @cached_property
+    def changed(self) -> int:
+        """Number of the last change at or below the collection in question."""
+        if len(self.relevant) == 1:
+            mount, root = self.relevant[0]
+            row = self.row(root, self.under[len(mount) :])
+            if row is not None:
+                return row.changed
+        return self.newest
+
     def shown(self, mount: Path, names: Path) -> Path | None:
         """The user's path of names below a storage root; None if it is not (to be) seen."""
         if not mount and names and stored(names[0]) in self.hidden:

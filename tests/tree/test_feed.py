@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path as DiskPath
 from unicodedata import normalize
@@ -184,6 +185,35 @@ def test_a_page_may_end_within_a_move(house: House) -> None:
         ("e/d/x", "deleted", ""), ("e/d/x", "deleted", ""), ("e/d/y", "created", "e/d/x"),
     ]  # fmt: skip
     assert mirror.picture == mirror.truth()
+
+
+def test_what_came_with_its_collection_has_changed_there(house: House) -> None:
+    """A collection that was moved or restored along is news to whoever follows the one that was there before."""
+    user = _user(house, "alice")
+    user.make_collection(("x",), NO_TERMS)
+    user.make_collection(path("x/sub"), NO_TERMS)
+    put(user, "x/sub/old", b"old")
+    mirror = Mirror(user, 9, path("d/sub"))
+    mirror.read()
+    user.delete(path("d"), NO_TERMS)
+    user.move(path("x"), path("d"), NO_TERMS, overwrite=True)
+    mirror.follow()
+    assert mirror.picture == mirror.truth() == {path("d/sub/old"): sha256(b"old").hexdigest()}
+    user.move(path("d"), path("x"), NO_TERMS, overwrite=True)
+    (entry,) = [entry for entry in user.trash() if entry.path == ("d",)]
+    user.restore_deleted(entry.deleted.resource_id)
+    mirror.follow()
+    assert mirror.picture == mirror.truth() == {path("d/sub/y"): sha256(b"y").hexdigest()}
+
+
+def test_a_token_of_the_future_is_none(house: House) -> None:
+    user = _user(house, "alice")
+    token = user.token()
+    with pytest.raises(TokenExpired):
+        user.changes(token._replace(number=token.number + 1), most=9)
+    put(_user(house, "root"), "f", b"of another user")
+    with pytest.raises(TokenExpired):
+        user.changes(token._replace(number=token.number + 1), most=9)
 
 
 def test_a_hint_names_only_what_the_user_sees(house: House) -> None:

@@ -88,6 +88,15 @@ _all_added = Statement(
 _set_changed = Statement(
     update(resources).where(resources.c.id > bindparam("after")).values(changed=bindparam("number"))
 )
+_arrived = Statement(
+    update(resources)
+    .where(
+        resources.c.id.in_(
+            select(journal.c.resource_id).where(journal.c.number > bindparam("before"), journal.c.is_collection)
+        )
+    )
+    .values(changed=bindparam("number"))
+)
 
 
 def write(connection: Connection, row: Row, path: Path, action: str, cause: Cause) -> int:
@@ -122,9 +131,12 @@ def write_all(
 ) -> int:
     """Write that a resource, with all below it, came to a path or (`deleted`) is about to leave it.
 
+    At the new path of each collection something has changed, though nothing in it has.
+
     Returns:
         int: the number of the last of the changes.
     """
+    before = int(_newest.scalar(connection) or 0)
     _all_below.change(
         connection,
         {
@@ -138,6 +150,8 @@ def write_all(
     )
     number = int(_newest.scalar(connection) or 0)
     start = row.parent_id if action == "deleted" else row.id
+    if action != "deleted" and row.is_collection:
+        _arrived.change(connection, {"before": before, "number": number})
     if start is not None:
         _touch.change(connection, {"start": start, "number": number})
     return number
