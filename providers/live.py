@@ -74,7 +74,7 @@ class Live:
         if root.id not in self._has_locks:
             tree = self._request.house.tree
             with tree.database.reading() as connection:
-                self._has_locks[root.id] = bool(tree.locks.all_live(connection, root.id))
+                self._has_locks[root.id] = tree.locks.has_any(connection, root.id)
         return self._request.user.locks_on(resource) if self._has_locks[root.id] else []
 
     def value(self, name: str, resource: Resource) -> str | None:

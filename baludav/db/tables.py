@@ -18,6 +18,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal_column,
 )
 
 metadata = MetaData(
@@ -115,6 +117,10 @@ resources = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_resources_root", resources.c.root_id)
+_is_top = and_(resources.c.parent_id.is_(None), resources.c.name == literal_column("''"))
+Index(  # one root collection for each storage root; found at once however many there are
+    "uq_resources_top", resources.c.root_id, unique=True, sqlite_where=_is_top, postgresql_where=_is_top
+)
 Index("ix_resources_inode", resources.c.device, resources.c.inode)
 
 journal = Table(  # one row for each change; `number` is taken in the transaction that commits the change
@@ -151,6 +157,7 @@ locks = Table(
 )
 Index("ix_locks_root", locks.c.root_id, locks.c.expires_at)
 Index("ix_locks_resource", locks.c.resource_id)
+Index("ix_locks_user", locks.c.user_id, locks.c.expires_at)
 
 properties = Table(  # dead properties (RFC 4918 §4)
     "properties",

@@ -78,8 +78,8 @@ class Namespace:
             if self._sees_homes:
                 yield self._place((self._settings.homes,))
         elif self._sees_homes and _same(path, (self._settings.homes,)):
-            for name in self._roots.home_names():
-                yield self._place((*path, name))
+            for home in self._roots.homes():
+                yield self._on_disk((*path, home.name), home, 2, can_write=True)
 
     def roots(self) -> list[tuple[Path, StorageRoot]]:
         """Every storage root the user sees, with the paths under which it appears; the home comes first."""

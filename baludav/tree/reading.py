@@ -228,7 +228,7 @@ class Reading:
         if root is None:
             return []
         with self.tree.database.reading() as connection:
-            if not self.tree.locks.all_live(connection, root.id):
+            if not self.tree.locks.has_any(connection, root.id):
                 return []
             chain = index.chain(connection, root.id, resource.place.names)
             if len(chain) != len(resource.place.names) + 1:

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as DiskPath
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +19,7 @@ from baludav.tree.disk.local import LocalStorage
 from baludav.tree.disk.storage import Stat, Storage
 from baludav.tree.paths import Path
 from baludav.tree.records import index
+from baludav.tree.records.news import census
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class StorageRoots:
         self._base = config.file.resolve().parent if config.file else DiskPath.cwd()
         self._sync = config.settings.durability == "safe"
         self._open: dict[tuple[str, str], StorageRoot] = {}
+        self._homes_counted: tuple[Sequence[Any] | None, list[StorageRoot]] = (None, [])
         self._sure_until: dict[tuple[str, str], float] = {}
         self._failing: set[tuple[str, str]] = set()  # those of which the log tells already
 
@@ -101,10 +104,14 @@ class StorageRoots:
             except Failure as failure:
                 yield f"{kind} {name}", failure
 
-    def home_names(self) -> list[str]:
-        """Names of the users who have a home."""
+    def homes(self) -> "list[StorageRoot]":
+        """The homes of all users, by name."""
         with self._database.reading() as connection:
-            return sorted(row.name for row in connection.execute(_all) if row.kind == "home")
+            counted = census.row(connection)
+            if counted != self._homes_counted[0]:
+                names = sorted(row.name for row in connection.execute(_all) if row.kind == "home")
+                self._homes_counted = counted, [self._get("home", name) for name in names]
+        return self._homes_counted[1]
 
     def create(self, kind: str, name: str) -> StorageRoot:
         """Make a storage root known: mark its folder and give it a place in the index. Safe to repeat."""

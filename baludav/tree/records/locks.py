@@ -1,18 +1,19 @@
 """Locks (RFC 4918 §6, §7), kept in the database so that every process sees the same.
 
-A lock hangs on a resource's id, never on a URL. Expired locks do not count; they are deleted by the next LOCK.
+A lock hangs on a resource's id, never on a URL. Expired locks do not count; they are deleted by the
+next LOCK in their storage root.
 """
 
 import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from baludav.db.statements import Statement
-from baludav.db.tables import locks
+from baludav.db.tables import locks, resources
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
 from baludav.tree.paths import Path
 from baludav.tree.records import facts, index
@@ -37,8 +38,26 @@ class Lock(NamedTuple):
 
 
 _columns = [locks.c[name] for name in Lock._fields]
-_live = Statement(select(*_columns).where(locks.c.root_id == bindparam("root"), locks.c.expires_at > bindparam("now")))
-_of_user = select(locks.c.token).where(locks.c.user_id == bindparam("user"), locks.c.expires_at > bindparam("now"))
+_is_live = locks.c.expires_at > bindparam("now")
+_any = Statement(select(locks.c.token).where(locks.c.root_id == bindparam("root"), _is_live).limit(1))
+_on = Statement(select(*_columns).where(locks.c.resource_id == bindparam("on"), _is_live))
+_of_user = Statement(select(func.count()).where(locks.c.user_id == bindparam("user"), _is_live))
+
+
+def _lying_below() -> "Select[Any]":
+    """Locks below a resource, found by looking for it above each lock: a collection may hold far more than that."""
+    line = select(locks.c.token, locks.c.resource_id.label("id")).where(locks.c.root_id == bindparam("root"), _is_live)
+    up = line.cte("up", recursive=True)
+    up = up.union_all(
+        select(up.c.token, resources.c.parent_id)
+        .join(up, resources.c.id == up.c.id)
+        .where(resources.c.parent_id.is_not(None))
+    )
+    found = select(up.c.token).where(up.c.id == bindparam("top"))
+    return select(*_columns).where(locks.c.token.in_(found), locks.c.resource_id != bindparam("top"))
+
+
+_below = Statement(_lying_below())
 
 
 def new_token() -> str:
@@ -74,9 +93,16 @@ class Locks:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
 
+    def has_any(self, connection: Connection, root_id: int) -> bool:
+        """Whether anything is locked in a storage root; mostly nothing is."""
+        return _any.row(connection, {"root": root_id, "now": self._clock()}) is not None
+
     def covering(self, connection: Connection, chain: Sequence[Row]) -> list[Lock]:
         """Locks on the last resource of the chain: its own, and those of depth infinity above it."""
-        return [lock for lock in self._live(connection, chain) if _covers(lock, chain)]
+        if not chain or not self.has_any(connection, chain[0].root_id):
+            return []
+        above = (lock for row in chain[:-1] for lock in self._on(connection, row) if lock.is_infinite)
+        return [*above, *self._on(connection, chain[-1])]
 
     def require(self, connection: Connection, claim: Claim, *, user_id: int, tokens: frozenset[str]) -> None:
         """Check that every lock in the way is the user's own and that its token was submitted (§7.5).
@@ -84,15 +110,14 @@ class Locks:
         Raises:
             Locked: names the lock root, below the storage root.
         """
-        live = self._live(connection, claim.chain)
-        if not live:
+        chain = claim.chain
+        if not self.has_any(connection, chain[-1].root_id):
             return
-        in_the_way = [lock for lock in live if _covers(lock, claim.chain)]
-        if claim.with_parent and len(claim.chain) > 1:
-            in_the_way += [lock for lock in live if _covers(lock, claim.chain[:-1])]
+        in_the_way = self.covering(connection, chain)
+        if claim.with_parent:
+            in_the_way += self.covering(connection, chain[:-1])
         if claim.with_members:
-            target = claim.chain[-1].id
-            in_the_way += [lock for lock in live if _lies_below(connection, lock.resource_id, target)]
+            in_the_way += self._below(connection, chain[-1])
         by_root: dict[int, list[Lock]] = defaultdict(list)
         for lock in in_the_way:
             by_root[lock.resource_id].append(lock)
@@ -112,15 +137,17 @@ class Locks:
         """
         now = self._clock()
         facts.changed(connection)
-        connection.execute(delete(locks).where(locks.c.expires_at <= now))
         target = chain[-1]
-        for lock in self._live(connection, chain):
-            overlaps = _covers(lock, chain) or (is_infinite and _lies_below(connection, lock.resource_id, target.id))
-            if overlaps and (is_exclusive or lock.is_exclusive):
+        connection.execute(delete(locks).where(locks.c.root_id == target.root_id, locks.c.expires_at <= now))
+        overlapping = self.covering(connection, chain)
+        if is_infinite:
+            overlapping += self._below(connection, target)
+        for lock in overlapping:
+            if is_exclusive or lock.is_exclusive:
                 raise Locked(lock_root=path_of(connection, lock.resource_id), conflicting=True)
-        held = connection.scalars(_of_user, {"user": user_id, "now": now}).all()
-        if len(held) >= MAX_LOCKS_OF_USER:
-            raise Forbidden(f"You hold {len(held)} locks; unlock some first")
+        held = _of_user.scalar(connection, {"user": user_id, "now": now})
+        if held >= MAX_LOCKS_OF_USER:
+            raise Forbidden(f"You hold {held} locks; unlock some first")
         lock = Lock(
             new_token(), target.root_id, target.id, user_id, is_exclusive, is_infinite,
             owner_xml, timeout, now, now + timeout,
@@ -169,42 +196,21 @@ class Locks:
 
     def drop_below(self, connection: Connection, row: Row) -> None:
         """Remove all locks at and below a resource: a MOVE takes none along (§7.5)."""
-        for lock in self._live(connection, (row,)):
-            if lock.resource_id == row.id or _lies_below(connection, lock.resource_id, row.id):
+        if self.has_any(connection, row.root_id):
+            for lock in (*self._on(connection, row), *self._below(connection, row)):
                 connection.execute(delete(locks).where(locks.c.token == lock.token))
-
-    def all_live(self, connection: Connection, root_id: int) -> dict[int, list[Lock]]:
-        """Every lock of a storage root, by resource id."""
-        found: dict[int, list[Lock]] = defaultdict(list)
-        for lock in self._of_root(connection, root_id):
-            found[lock.resource_id].append(lock)
-        return found
 
     def seconds_left(self, lock: Lock) -> int:
         return max(0, round(lock.expires_at - self._clock()))
 
-    def _live(self, connection: Connection, chain: Sequence[Row]) -> list[Lock]:
-        if not chain:
+    def _on(self, connection: Connection, row: Row) -> list[Lock]:
+        return [Lock._make(found) for found in _on.rows(connection, {"on": row.id, "now": self._clock()})]
+
+    def _below(self, connection: Connection, row: Row) -> list[Lock]:
+        if not row.is_collection:
             return []
-        return self._of_root(connection, chain[-1].root_id)
-
-    def _of_root(self, connection: Connection, root_id: int) -> list[Lock]:
-        return [Lock._make(row) for row in _live.rows(connection, {"root": root_id, "now": self._clock()})]
-
-
-def _covers(lock: Lock, chain: Sequence[Row]) -> bool:
-    if lock.resource_id == chain[-1].id:
-        return True
-    return lock.is_infinite and any(lock.resource_id == row.id for row in chain[:-1])
-
-
-def _lies_below(connection: Connection, resource_id: int, ancestor_id: int) -> bool:
-    row = index.by_id(connection, resource_id)
-    while row is not None and row.parent_id is not None:
-        if row.parent_id == ancestor_id:
-            return True
-        row = index.by_id(connection, row.parent_id)
-    return False
+        values = {"root": row.root_id, "top": row.id, "now": self._clock()}
+        return [Lock._make(found) for found in _below.rows(connection, values)]
 
 
 def path_of(connection: Connection, resource_id: int) -> Path:

@@ -15,7 +15,8 @@ _newer = Statement(
     select(_root, func.max(journal.c.number)).where(journal.c.number > bindparam("since")).group_by(_root)
 )
 _newest = Statement(select(func.max(journal.c.number)))
-_roots = Statement(select(*[func.count(), func.max(storage_roots.c.id)]))
+census = Statement(select(*[func.count(), func.max(storage_roots.c.id)]))
+"""Changes when a storage root comes or goes, since ids are never used again."""
 
 
 class Seen(NamedTuple):
@@ -36,18 +37,18 @@ class News:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._number = 0
-        self._roots: Sequence[Any] | None = None  # ids are never used again, so their count and the last tell
+        self._roots: Sequence[Any] | None = None
 
     def skip(self) -> None:
         """Take everything until now as known."""
         with self._database.reading() as connection:
             self._number = _newest.scalar(connection) or 0
-            self._roots = _roots.row(connection)
+            self._roots = census.row(connection)
 
     def look(self) -> Seen:
         """What was committed since the last look."""
         with self._database.reading() as connection:
             numbers = dict(map(tuple, _newer.rows(connection, {"since": self._number})))
-            before, self._roots = self._roots, _roots.row(connection)
+            before, self._roots = self._roots, census.row(connection)
         self._number = max(numbers.values(), default=self._number)
         return Seen(numbers, self._roots != before)
