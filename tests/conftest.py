@@ -1,6 +1,7 @@
 """One server for the tests of a process, and a fresh collection for each test."""
 
 import itertools
+import os
 import re
 from collections.abc import Generator, Iterator
 
@@ -17,6 +18,15 @@ settings.register_profile(
 settings.load_profile("baludav")
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """A command that is tried in this process makes what it creates private; the next test is not to inherit that."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    yield
+    os.umask(mask)
 
 
 @pytest.fixture(scope="session")

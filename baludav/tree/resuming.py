@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, LimitReached, MethodNotAllowed, NotFound, PreconditionFailed
-from baludav.tree.disk.hashes import Hashes
 from baludav.tree.disk.storage import CrossDevice, Staged
 from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
@@ -25,6 +24,7 @@ from baludav.tree.records.history import parsed
 from baludav.tree.records.uploads import Begun, Part
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
+from baludav.tree.truth.hashes import Hashes
 from baludav.tree.upkeep.expiry import make_room
 from baludav.tree.writing import NOTHING, Incoming, Writing, Written
 

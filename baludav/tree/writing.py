@@ -18,7 +18,6 @@ from typing import Self
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota, PreconditionFailed
-from baludav.tree.disk.hashes import Hashes
 from baludav.tree.disk.storage import Aside, Staged
 from baludav.tree.guarding import Guarding, Target
 from baludav.tree.namespaces import Place
@@ -28,6 +27,7 @@ from baludav.tree.records import index, journal, properties
 from baludav.tree.records.index import Known, Row
 from baludav.tree.roots import StorageRoot
 from baludav.tree.steps import reached
+from baludav.tree.truth.hashes import Hashes
 from baludav.tree.upkeep.expiry import make_room
 
 NOTHING: Mapping[str, str] = {}

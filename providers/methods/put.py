@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
-from baludav.tree.disk.hashes import LENGTHS
 from baludav.tree.http.digests import parse_digest
 from baludav.tree.paths import Path
 from baludav.tree.records.checksums import ALGORITHMS
+from baludav.tree.truth.hashes import LENGTHS
 from baludav.tree.writing import Incoming, Written
 from providers.live import http_date
 from providers.methods.options import ALLOWED

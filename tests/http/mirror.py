@@ -59,4 +59,5 @@ class Mirror:
 
 
 def _number(token: str) -> int:
-    return int(token.rpartition(".")[2])
+    """Of the last change: it comes after the epoch and what the user can see."""
+    return int(token.split(".")[2])

@@ -74,7 +74,7 @@ def test_what_came_in_order_is_not_read_again(user: UserTree, monkeypatch: pytes
     def read(*_: object) -> bool:
         raise AssertionError("it was read again")
 
-    monkeypatch.setattr("baludav.tree.disk.hashes.Hashes.read", read)
+    monkeypatch.setattr("baludav.tree.truth.hashes.Hashes.read", read)
     written = user.finish_upload("u", ("f",), NO_TERMS)
     assert written.resource.sha256 == hashlib.sha256(b"1" * 1000 + b"2" * 1000 + b"3" * 1000).hexdigest()
 

@@ -17,9 +17,9 @@ from baludav.db.engine import Database
 from baludav.db.statements import Statement
 from baludav.db.tables import checksums, resources, versions
 from baludav.errors import Failure
-from baludav.tree.disk.hashes import Hashes
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
+from baludav.tree.truth.hashes import Hashes
 from baludav.tree.truth.hashing import ENDLESS, Patience, of_a_request
 
 ALGORITHMS = ("sha1", "md5")  # the columns of the table beside `sha256`
