@@ -99,7 +99,7 @@ class Selector(ConnectionManager):
 
     def _expire(self, threshold: float) -> None:
         now = time.monotonic()
-        self.server.show_load()
+        self.server.tidy()
         for connection in self.waiting():
             if connection.deadline < now:
                 connection.expire()

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import cheroot.wsgi
 
 from baludav import metrics
+from baludav.server import memory
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
 from baludav.server.hot import HotLane
@@ -84,6 +85,7 @@ class Worker(cheroot.wsgi.Server):
         self._listener = listener
         self._most = _room_for(options.max_connections)
         self._open: set[Connection] = set()
+        self._memory = memory.Pace()
         self.hot = HotLane.of(app)
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
         address = listener.getsockname()
@@ -146,6 +148,12 @@ class Worker(cheroot.wsgi.Server):
         """A connection is about to be closed."""
         self._connections.release(connection)
         self._open.discard(connection)
+
+    def tidy(self) -> None:
+        """What is to be done now and then, in the selector thread."""
+        self.show_load()
+        if self._memory.is_due():
+            self.pool.submit(memory.give_back)
 
     def show_load(self) -> None:
         """Tell the metrics how much there is to do."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from baludav.server import memory
 from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
 
 __all__ = ["ServerOptions", "serve"]
@@ -47,6 +48,7 @@ def serve(
         OSError: the address cannot be bound.
     """
     listener = _listen(options)
+    memory.share()
     try:
         return _Master(options, make_app, ready, listener).run()
     finally:
