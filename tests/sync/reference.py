@@ -101,7 +101,7 @@ class Line:
             answer = self.client.session.request(
                 method, self.client.server.url + target, timeout=SECONDS, allow_redirects=False, **options
             )
-        except requests.ConnectionError as error:
+        except requests.RequestException as error:
             raise Offline from error
         assert answer.status_code != 500, f"{method} {target}: {answer.text}"
         if trouble == "lost":

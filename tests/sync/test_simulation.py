@@ -40,8 +40,8 @@ PATHS = [
     "/\u00e9", "/e\u0301", "/d/\u00e9/x", "/d/e\u0301/y",
 ]  # fmt: skip
 ROUNDS = 30
-EXAMPLES = 25
-STEPS = 40
+EXAMPLES = 50
+STEPS = 50
 
 
 class Saved:
@@ -79,6 +79,7 @@ class World:
         clock = itertools.count(1_700_000_000)
         self.devices = [kind(self.api, name, Folder(folds=folds), clock) for kind, name, folds in KINDS]
         self.backups: dict[int, tuple[Folder, Memory]] = {}
+        self.has_killed = False
 
     def do(self, what: str, *arguments: Any) -> None:
         getattr(self, what)(*arguments)
@@ -180,7 +181,7 @@ class World:
     def _request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> int:
         try:
             answer = self.dav(method, path, body, **headers)
-        except requests.ConnectionError:
+        except requests.RequestException:
             return 0  # its worker was killed
         assert answer.status_code != 500, answer.text
         return answer.status_code
@@ -236,11 +237,14 @@ class World:
 
     def come_to_rest(self) -> None:
         """All are online, one after the other, until nobody has anything to do."""
-        wait_for(lambda: self.server_files() == self.disk_files(), 30, "what was changed outside is known")
+        self._await_the_disk()
         for _ in range(ROUNDS):
             if sum(self._has_synced(device) for device in self.devices) == 0:
                 return
         raise AssertionError("they never rest")
+
+    def _await_the_disk(self) -> None:
+        wait_for(lambda: self.server_files() == self.disk_files(), 30, "what was changed outside is known")
 
     def _has_synced(self, device: Device) -> bool:
         try:
@@ -264,6 +268,7 @@ class World:
         while entries := self.api.get("/trash")["entries"]:
             for entry in entries:
                 self._restore(entry)
+        self._await_the_disk()  # in a collection, something may have been deleted outside just before it was
         found = self.server_files()
         there = set(found.values())
         for path in found:
@@ -344,30 +349,40 @@ class Simulation(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.world = World(self.server, self.house, next(self.names))
+        self.failure: Exception | None = None
+
+    def _do(self, *acts: Act) -> None:
+        """Do something. A failure ends the run after all has been drawn, which must not depend on what happens."""
+        try:
+            for act in acts if self.failure is None else ():
+                self.world.do(*act)
+        except Exception as error:
+            self.failure = error
 
     @rule(acts=st.lists(at_devices, min_size=1, max_size=3))
     def users_are_busy(self, acts: list[Act]) -> None:
-        for act in acts:
-            self.world.do(*act)
+        self._do(*acts)
 
     @rule(act=by_others)
     def others_are_busy(self, act: Act) -> None:
-        self.world.do(*act)
+        self._do(act)
 
     @rule(act=befalling)
     def something_befalls(self, act: Act) -> None:
-        self.world.do(*act)
+        self._do(act)
 
     @rule(number=numbers, meanwhile=meanwhile, trouble=breaks)
     def one_syncs(self, number: int, meanwhile: list[tuple[int, Act]], trouble: Break) -> None:
-        self.world.sync(number, meanwhile, trouble)
+        self._do(("sync", number, meanwhile, trouble))
 
     @rule(number=numbers)
     def one_syncs_quietly(self, number: int) -> None:
-        self.world.sync(number)
+        self._do(("sync", number))
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
+            if self.failure is not None:
+                raise self.failure
             self.world.come_to_rest()
             self.world.require_agreement()
             self.world.require_everything_saved()
