@@ -27,6 +27,7 @@ bench: $(TEST_STAMP)
 	@$(BIN)/python -m perf.load_test_sync
 	@$(BIN)/python -m perf.events
 	@$(BIN)/python -m perf.plans
+	@$(BIN)/python -m perf.sync
 	@$(BIN)/python -m perf.compare
 
 clean:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from perf import benchmark_sync, events, load_test_sync, plans
+from perf import benchmark_sync, events, load_test_sync, plans, sync
 
 FIGURES = {"min_ms", "median_ms", "mean_ms", "p95_ms", "p99_ms", "operations_per_second", "success_rate"}
 
@@ -48,3 +48,18 @@ def test_plans_are_measured(tmp_path: Path) -> None:
         "nothing changed", "10 edited", "10 moved", "a new device", "everything in conflict",
     ]  # fmt: skip
     assert all(row["total_ms"] > 0 and row["index_ms"] > 0 for row in rows)
+
+
+def test_sync_is_measured(tmp_path: Path) -> None:
+    """The same questions in namespaces of each size; how a first scan, the whole state and an outside edit fare."""
+    assert sync.main(["--quick", "--results", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "sync.json").read_text())["results"]
+    assert [row["files"] for row in results["first scan"]] == list(sync.QUICK_SIZES)
+    assert all(row["files_per_s"] > 0 and row["sha256sum_files_per_s"] > 0 for row in results["first scan"])
+    assert [row["milliseconds for"] for row in results["flat"]] == [
+        "nothing changed: GET changes", "nothing changed: REPORT", "nothing changed: PROPFIND",
+        "10 changes: GET changes", "10 changes: REPORT", "state of a folder of 100 files",
+    ]  # fmt: skip
+    assert all(row["most/least"] >= 1 for row in results["flat"])
+    assert [row["files"] for row in results["state"]] == list(sync.QUICK_SIZES)
+    assert len(results["outside"]) == 1
