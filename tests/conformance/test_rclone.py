@@ -122,3 +122,40 @@ def test_rcat_stores_a_stream_of_unknown_length(rclone: Rclone, stored: Path, si
 
 def test_about_tells_the_space_left(rclone: Rclone) -> None:
     assert "Free:" in rclone("about", "nas:")
+
+
+@pytest.mark.parametrize("vendor", ["owncloud"], indirect=True)
+def test_two_folders_stay_the_same_through_the_server(rclone: Rclone, stored: Path, tmp_path: Path) -> None:
+    """`rclone bisync`, as two people use it: edits, new files, renames and deletions on both sides meet."""
+    sides = [tmp_path / name for name in ("first", "second")]
+
+    def bisync(side: Path, *options: str) -> None:
+        rclone("bisync", side, "nas:", "--workdir", tmp_path / f"{side.name}.work", "--verbose", *options)
+
+    for name in ("a file", "deep/er/est/file", "schöne Grüße/🎌 日本", "#hash?&%41+", ".hidden"):
+        file = sides[0] / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(name.encode() * 99)
+    sides[1].mkdir()
+    for side in sides:
+        bisync(side, "--resync")
+    assert contents(sides[0]) == contents(sides[1]) == contents(stored)
+    first, second = sides
+    (first / "edited here").write_bytes(b"one")
+    (second / "made there").write_bytes(b"two")
+    for side in (*sides, *sides):
+        bisync(side)
+    assert contents(first) == contents(second) == contents(stored)
+    (first / "made there").write_bytes(b"edited on the other side")
+    (second / "edited here").rename(second / "renamed")
+    (first / "made there").with_name("a new one").write_bytes(b"x" * 70_000)
+    for side in (*sides, *sides):
+        bisync(side)
+    assert contents(first) == contents(second) == contents(stored)
+    assert (second / "made there").read_bytes() == b"edited on the other side"
+    assert (first / "renamed").read_bytes() == b"one"
+    (second / "renamed").unlink()
+    for side in (*sides, *sides):
+        bisync(side)
+    assert not (first / "renamed").exists()
+    assert contents(first) == contents(second) == contents(stored)
