@@ -17,7 +17,7 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from baludav.errors import BadRequest, DiskFull, Failure, MethodNotAllowed, NotFound, OverQuota, PreconditionFailed
+from baludav.errors import BadRequest, DiskFull, EtagMismatch, Failure, MethodNotAllowed, NotFound, OverQuota
 from baludav.tree.disk.storage import Aside, Staged
 from baludav.tree.guarding import Guarding, Target
 from baludav.tree.namespaces import Place
@@ -206,11 +206,11 @@ class Writing(Guarding):
         """Check that a file may be written here: kind, conditions, locks.
 
         If the bytes that the request brings are there already, the write has been made, by a request whose answer was
-        lost or by another device, and the entity-tag it expects is no condition any more (RFC 9110 §13.1.1).
+        lost or by another device, and what If-Match expects is no condition any more (RFC 9110 §13.1.1).
         """
         try:
             self.check(target, terms, "write")
-        except PreconditionFailed:
+        except EtagMismatch:
             known = target.known
             if terms.sha256 is None or known is None or known.row.sha256 != terms.sha256 or terms.wants_absence:
                 raise

@@ -39,8 +39,8 @@ def test_figures_of_all_workers_and_of_those_that_ended(tmp_path: Path) -> None:
         server.restart()
         after = _figures(server)
         assert after['baludav_requests_total{method="PUT",status="201"}'] == 10
-        files = list((server.data / "metrics").iterdir())
-        assert len(files) == 3, "one for each worker, and the past"
+        files = server.data / "metrics"
+        wait_for(lambda: len(list(files.iterdir())) == 3, 10, "one for each worker, and the past")
 
 
 def test_writers_share_commits(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_ready(tmp_path: Path) -> None:
         def is_unready() -> bool:
             return requests.get(url, timeout=30).status_code == 503
 
-        wait_for(is_unready, 10, "the missing home is noticed")
+        wait_for(lambda: all(is_unready() for _ in range(8)), 10, "every worker notices that the home is missing")
         assert re.match(r"home admin: .*not mounted", requests.get(url, timeout=30).text)
         outside = requests.get(url, headers={"X-Forwarded-For": "192.0.2.1"}, timeout=30)
         assert (outside.status_code, outside.text) == (503, "not ready\n")
