@@ -133,7 +133,7 @@ def test_a_poll_ends_when_its_time_is_over(plain: Running, news: News) -> None:
 def test_nothing_is_missed_however_waiting_and_telling_race(start: Callable[..., Running], news: News) -> None:
     """What is told just while an answer is parked is told to it, on several workers."""
     server = start(workers=2)
-    rounds = 150
+    rounds = 30
     chance = random.Random(7)
     pause = threading.Event()
     for _ in range(rounds):

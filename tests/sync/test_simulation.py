@@ -40,7 +40,7 @@ PATHS = [
     "/\u00e9", "/e\u0301", "/d/\u00e9/x", "/d/e\u0301/y",
 ]  # fmt: skip
 ROUNDS = 30
-EXAMPLES = 50
+EXAMPLES = 30
 STEPS = 50
 
 
