@@ -102,6 +102,7 @@ class Listeners:
             if self._counts.total() >= self._most:
                 raise Unavailable("As many clients wait for changes as this server takes; try again later")
             if not self._audiences:
+                self._open()
                 self._news.skip()  # while nobody waited, nobody looked
             audience = self._audiences.get((principal.id, principal.revision))
             if audience is None:
@@ -135,9 +136,7 @@ class Listeners:
     def fileno(self) -> int:
         """A descriptor that is readable when something was committed."""
         with self._lock:
-            if self._listening is None:
-                self._listening = self.listen()
-            return self._listening.fileno()
+            return self._open().fileno()
 
     def look(self) -> "list[Waiting]":
         """Find out what was committed; gives those who are to be told."""
@@ -157,6 +156,12 @@ class Listeners:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+
+    def _open(self) -> Listening:
+        """What is committed from now on is heard."""
+        if self._listening is None:
+            self._listening = self.listen()
+        return self._listening
 
     def _check_account(self, audience: Audience) -> bool:
         """See whether the account is as it was; False if the index does not tell now."""

@@ -46,7 +46,9 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
     config = read()
     require_sense(config)
     from baludav import log
+    from baludav.server import memory
 
+    memory.keep_together()
     log.configure(config.settings.log_level)
     with opened(config) as house, _claimed(config.folder):
         password = _first_start(house)

@@ -10,14 +10,19 @@ _SECONDS = 10.0
 _WORKED_SECONDS = 0.1
 
 
-def share() -> None:
-    """Make ready to fork: processes share what is there now, and later take freed memory from one place.
+def keep_together() -> None:
+    """Take all memory of this process and its children from one place; to be called while there is one thread.
 
-    A collection writes to every object it looks at, and what a process writes to it must have for itself. By default,
-    glibc keeps what was freed for the thread that had it: the 19 MiB that hashing a password takes, once for each.
+    By default, glibc keeps what was freed for the thread that had it: the 19 MiB that hashing a password takes, once
+    for each. And of a place that is not the first one, `give_back` leaves the end.
     """
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def share() -> None:
+    """Make ready to fork: a collection writes to every object it looks at, and what is written to is shared no more."""
+    give_back()
     gc.collect()
     gc.freeze()
 

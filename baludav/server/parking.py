@@ -104,6 +104,7 @@ class Parking:
         self._due: list[tuple[float, int, int]] = []  # a heap of times, serials and descriptors
         self._sources: dict[int, Source] = {}
         self._deaf: dict[int, float] = {}  # sources just looked at, and when to listen to them again
+        self._unseen: set[int] = set()  # sources at which a look failed
 
     def park(self, response: "Response") -> None:
         """Take over a connection whose answer waits. For any thread, which then leaves the connection alone."""
@@ -181,19 +182,26 @@ class Parking:
     def _listen_again(self) -> None:
         now = time.monotonic()
         for fd in [fd for fd, moment in self._deaf.items() if moment <= now]:
+            if fd in self._unseen:
+                self._look(fd)  # the look that failed may have taken the only sign of what has happened
+                continue
             del self._deaf[fd]
             self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
 
     def _look(self, fd: int) -> None:
         begun = time.monotonic()
+        pause = _PAUSE
         try:
             for body in self._sources[fd].look():
                 if body in self._parked:
                     self._serve(self._parked[body])
+            self._unseen.discard(fd)
         except Exception:
             log.exception("it cannot be seen what has happened")
+            self._unseen.add(fd)
+            pause = _LONGEST_PAUSE
         now = time.monotonic()
-        self._deaf[fd] = now + min(max(_PAUSE, _REST * (now - begun)), _LONGEST_PAUSE)
+        self._deaf[fd] = now + min(max(pause, _REST * (now - begun)), _LONGEST_PAUSE)
 
     def _serve_due(self) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """Something to wait for, a number that anybody may tell, and the two kinds of answers that wait for it."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,9 @@ from urllib.parse import parse_qs
 
 from baludav.db.engine import Database
 from baludav.db.tables import meta
+
+UNSEEN = 1_000_000
+"""The first look at this number fails."""
 
 
 class News:
@@ -32,7 +36,9 @@ class Source(News):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.lock = threading.Lock()  # so that nobody puts an older number over a newer one
         self.waiting: set[_Waiting] = set()
+        self._failed_at = 0
         self._listening = self._database.listen()
 
     def fileno(self) -> int:
@@ -40,10 +46,14 @@ class Source(News):
 
     def look(self) -> "list[_Waiting]":
         self._listening.take()
-        number = self.read()
-        for body in list(self.waiting):
-            body.number = number
-        return list(self.waiting)
+        with self.lock:
+            number = self.read()
+            if number == UNSEEN != self._failed_at:
+                self._failed_at = number
+                raise RuntimeError("as asked")
+            for body in self.waiting:
+                body.number = number
+            return list(self.waiting)
 
     def body(self, path: str, query: str) -> "_Waiting":
         """The answer to `/stream` or `/poll`."""
@@ -59,15 +69,16 @@ class _Waiting:
         self.is_over = False
         self.seconds = float(asked.get("seconds", 60))
         self.due = time.monotonic() + self.seconds
-        self.number = 0
-        source.waiting.add(self)
-        self.number = source.read()  # only now: nothing can be told in between without its being noticed
+        with source.lock:
+            source.waiting.add(self)
+            self.number = source.read()
 
     def stop(self) -> None:
         self.is_over = True
 
     def close(self) -> None:
-        self.source.waiting.discard(self)
+        with self.source.lock:
+            self.source.waiting.discard(self)
 
 
 class Stream(_Waiting):

@@ -1,6 +1,7 @@
 """Who waits for a change is told of each, of none that is not theirs, and of nothing once the account is changed."""
 
 import json
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,6 @@ def house(tmp_path: DiskPath) -> Iterator[House]:
 @pytest.fixture
 def listeners(house: House) -> Iterator[Listeners]:
     listeners = Listeners(house.database, house.tree, house.sign_in, heartbeat=BEAT)
-    listeners.fileno()  # as a server does
     yield listeners
     listeners.close()
 
@@ -63,6 +63,17 @@ def test_the_first_event_has_the_present_token(house: House, listeners: Listener
     stream = _stream(house, listeners)
     assert _token(stream.pull(time.monotonic())) == str(user_of(house).token())
     assert stream.pull(time.monotonic()) == b""
+
+
+def test_a_change_before_the_server_watches_is_told(house: House, listeners: Listeners) -> None:
+    """The first answer that waits in a process is watched a moment after it was made."""
+    stream = _stream(house, listeners)
+    stream.pull(time.monotonic())
+    put(user_of(house), "file", b"new bytes")
+    poll = select.poll()
+    poll.register(listeners.fileno(), select.POLLIN)
+    assert poll.poll(0)
+    assert listeners.look() == [stream]
 
 
 def test_a_change_is_told_once(house: House, listeners: Listeners) -> None:
