@@ -213,6 +213,7 @@ trash = Table(  # what was deleted: its row and those below it stay in `resource
     Column("device_id", Id),  # that deleted it
 )
 Index("ix_trash_root", trash.c.root_id, trash.c.deleted_ns)
+Index("ix_trash_path", trash.c.root_id, trash.c.path)
 
 checksums = Table(  # other hashes of the bytes that have a SHA-256, for clients that compare by them
     "checksums",

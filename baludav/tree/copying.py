@@ -18,7 +18,7 @@ from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
-from baludav.tree.records import history, index, journal, properties
+from baludav.tree.records import history, index, journal, properties, saves
 from baludav.tree.records.index import Known, Row
 from baludav.tree.records.journal import Cause
 from baludav.tree.roots import StorageRoot
@@ -275,6 +275,10 @@ class Copying(Writing):
             is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
+                if is_plain and not moved.stat.is_collection:
+                    saved = self.succeed(connection, row, goal, kept, cause)
+                    if saved is not None:
+                        return self._succeeded(connection, origin, goal, *saved, Known(row, stat), is_settled, cause)
                 surplus: list[Path] = []
                 size = index.subtree_size(connection, row.id)
                 if goal.known is not None and is_plain:  # the history of a name goes on
@@ -309,6 +313,24 @@ class Copying(Writing):
         for path in surplus:
             goal.root.storage.drop(path)
         return Written(self.resource_of(goal.place, Known(now, now.signature)), is_created=goal.known is None)
+
+    def _succeeded(
+        self, connection: Connection, origin: Target, goal: Target, old: Row, surplus: list[Path], new: Known,
+        is_settled: bool, cause: Cause,
+    ) -> tuple[Row, list[Path]]:  # fmt: skip
+        """Give the file that stays the bytes of the one that was moved onto its name, whose row goes."""
+        row = new.row
+        self.tree.locks.drop_below(connection, row)
+        journal.write_all(connection, row, origin.place.names, "deleted", cause)
+        saves.absorb(connection, old, row)
+        index.see(connection, old, new.stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled)
+        if origin.root.id != goal.root.id:
+            index.use(connection, origin.root.id, -row.size)
+            index.use(connection, goal.root.id, row.size)
+        now = index.by_id(connection, old.id)
+        assert now is not None
+        action = "created" if goal.known is None else "modified"
+        return now._replace(changed=journal.write(connection, now, goal.place.names, action, cause)), surplus
 
     def _clear(self, connection: Connection, target: Target, away: Path | None, cause: Cause) -> None:
         """Take what the index holds at a place out of the way: into the trash if it was put away."""

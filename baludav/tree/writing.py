@@ -19,13 +19,14 @@ from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, DiskFull, EtagMismatch, Failure, MethodNotAllowed, NotFound, OverQuota
 from baludav.tree.disk.storage import Aside, Staged
-from baludav.tree.guarding import Guarding, Target
+from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.records import index, journal, properties
 from baludav.tree.records.index import Known, Row
 from baludav.tree.roots import StorageRoot
+from baludav.tree.saving import Saving
 from baludav.tree.steps import reached
 from baludav.tree.truth.hashes import Hashes
 from baludav.tree.upkeep.expiry import make_room
@@ -138,7 +139,7 @@ def _require_digests(digests: Mapping[str, str], announced: Mapping[str, str]) -
         raise BadRequest("The bytes received do not have the digest that was announced")
 
 
-class Writing(Guarding):
+class Writing(Saving):
     """Writing bytes, making collections, deleting, and what else changes one resource."""
 
     def open_write(
@@ -263,6 +264,8 @@ class Writing(Guarding):
                 action, old = "modified", row.size if row else 0
                 if row is None:
                     action = "created"
+                    row, surplus = self.revived(connection, target, sha256, cause)
+                if row is None:
                     row = index.add(
                         connection, root_id=root.id, parent_id=parent.id, name=name, stat=stat,
                         sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=cause.at_ns,
@@ -330,7 +333,10 @@ class Writing(Guarding):
         Raises:
             Locked: a lock is in the way, possibly on a member.
         """
-        self.look(path)
+        resource = self.look(path)
+        if self.finish_saves(resource, terms):
+            self.note_agreement(path)
+            return
         with self.guarded(path) as (target,):
             place, root, known, chain = target
             self.check(target, terms, "remove")

@@ -160,13 +160,13 @@ def test_extended_mkcol(alice: User) -> None:
 
 
 def test_delete(tree: User) -> None:
-    """All of it, with its properties: what is made in its place afterwards starts anew."""
-    old = tree.prop("/f", "{DAV:}resource-id")
+    """All of it. What is made in the place of a collection starts anew (of a file see the tests of saves)."""
     assert tree("DELETE", "/f").status_code == 204
     assert tree("DELETE", "/f").status_code == 404
     tree.put("/f", b"again")
-    assert tree.prop("/f", "{urn:t}colour") is None
-    assert tree.prop("/f", "{DAV:}resource-id") != old
+    old = tree.prop("/c", "{DAV:}resource-id")
     assert tree("DELETE", "/c", Depth="1").status_code == 400
     assert tree("DELETE", "/c").status_code == 204
     assert _names(tree) == {"/f"}
+    assert tree("MKCOL", "/c").status_code == 201
+    assert tree.prop("/c", "{DAV:}resource-id") != old

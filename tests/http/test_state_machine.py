@@ -25,11 +25,19 @@ Path = tuple[str, ...]
 
 
 class Model:
-    """What a namespace must hold: bytes for a file, None for a collection; and dead properties."""
+    """What a namespace must hold: bytes for a file, None for a collection; and dead properties.
+
+    Attributes:
+        had: the properties that files at a path ever had. A save that replaces a file keeps them, and all that is done
+            here follows so quickly that it may be one.
+        may_inherit: the files of which the last request may have made such a replacement.
+    """
 
     def __init__(self) -> None:
         self.content: dict[Path, bytes | None] = {(): None}
         self.properties: dict[Path, str] = {}
+        self.had: dict[Path, set[str | None]] = {}
+        self.may_inherit: set[Path] = set()
 
     def below(self, path: Path) -> list[Path]:
         return [p for p in self.content if p[: len(path)] == path]
@@ -96,6 +104,8 @@ class Namespaces(RuleBasedStateMachine):
         else:
             assert answer.status_code == (204 if path in model.content else 201)
             assert answer.headers["ETag"] == etag(body)
+            if path not in model.content:
+                model.may_inherit = {path}
             model.content[path] = body
 
     @rule(user=users, path=paths, body=bodies, is_current=st.booleans())
@@ -128,6 +138,7 @@ class Namespaces(RuleBasedStateMachine):
         answer = self.request(user, "DELETE", path)
         assert answer.status_code == (204 if path in model.content else 404)
         model.drop(path)
+        model.may_inherit = set(model.content)  # it may have been the old file of any of them
 
     @rule(user=users, source=paths, goal=paths, overwrite=st.booleans(), is_move=st.booleans())
     def transfer(self, user: str, source: Path, goal: Path, overwrite: bool, is_move: bool) -> None:
@@ -138,6 +149,7 @@ class Namespaces(RuleBasedStateMachine):
         if expected in (201, 204):
             assert answer.status_code == expected
             model.copy(source, goal)
+            model.may_inherit = set(model.below(goal))
             if is_move:
                 model.drop(source)
         else:
@@ -155,6 +167,7 @@ class Namespaces(RuleBasedStateMachine):
             assert answer.status_code == 207
             assert "200 OK" in answer.text
             model.properties[path] = value
+            model.had.setdefault(path, set()).add(value)
         else:
             assert answer.status_code in (404, 409)
 
@@ -169,11 +182,24 @@ class Namespaces(RuleBasedStateMachine):
 
     @invariant()
     def listings_agree(self) -> None:
-        for user in getattr(self, "models", {}):
-            assert self.listing(user) == {
-                path: (None if body is None else etag(body), self.models[user].properties.get(path))
-                for path, body in self.models[user].content.items()
+        for user, model in getattr(self, "models", {}).items():
+            found = self.listing(user)
+            for path in model.may_inherit & found.keys():
+                self.inherit(model, path, found[path][1])
+            model.may_inherit = set()
+            assert found == {
+                path: (None if body is None else etag(body), model.properties.get(path))
+                for path, body in model.content.items()
             }
+            for path, value in model.properties.items():
+                model.had.setdefault(path, set()).add(value)
+
+    @staticmethod
+    def inherit(model: Model, path: Path, value: str | None) -> None:
+        """A file may have the property that another had at its path before."""
+        if model.content.get(path) is not None and value in model.had.get(path, ()):
+            assert value is not None
+            model.properties[path] = value
 
     def listing(self, user: str) -> dict[Path, tuple[str | None, str | None]]:
         """ETag (None for a collection) and dead property of everything, from one PROPFIND."""

@@ -135,7 +135,7 @@ def test_delete_moves_to_the_trash_and_back(house: House, user: UserTree) -> Non
 
 def test_a_restore_overwrites_nothing(user: UserTree) -> None:
     user.delete(path("file"), NO_TERMS)
-    put(user, "file", b"another")
+    user.make_collection(path("file"), NO_TERMS)
     user.delete(path("d/x"), NO_TERMS)
     user.delete(path("d"), NO_TERMS)
     first = {entry.path: entry.deleted.resource_id for entry in user.trash()}
@@ -144,7 +144,7 @@ def test_a_restore_overwrites_nothing(user: UserTree) -> None:
     assert written.resource.path == ("d", "x")
     assert user.restore_deleted(first["d",]).resource.path == ("d (restored)",)
     found = content(user)
-    assert (found["file"], found["file (restored)"], found["d/x"]) == (b"another", b"old bytes", b"x" * 5000)
+    assert (found["file"], found["file (restored)"], found["d/x"]) == (None, b"old bytes", b"x" * 5000)
     assert "d (restored)/sub/y" in found
 
 

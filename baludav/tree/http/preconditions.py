@@ -95,6 +95,11 @@ class Conditions:
         )
 
     @property
+    def is_empty(self) -> bool:
+        """True if there is no condition at all."""
+        return self == NONE
+
+    @property
     def tokens(self) -> frozenset[str]:
         """The lock tokens submitted: all state tokens of `If`, wherever they stand, that are not negated."""
         return frozenset(
