@@ -6,6 +6,7 @@ import click
 
 from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
+from baludav.cli.serving import claimed
 from baludav.cli.terminal import count, one_line, progress
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def index() -> None:
     """What the server knows about the files: their hashes, ids and history.
 
-    The files themselves are the truth; both commands are safe while the server runs.
+    The files themselves are the truth; `check` and `rebuild` are safe while the server runs.
     """
 
 
@@ -37,6 +38,21 @@ def index_check(asked: Asked) -> int:
         return told(f"{count(len(differences), 'difference')}; `baludav index rebuild` mends the index")
     click.echo("The index agrees with every file")
     return 0
+
+
+@index.command("restored")
+@click.pass_obj
+def index_restored(asked: Asked) -> None:
+    """Say that the data folder was restored from a backup. The server must not run.
+
+    Sync clients then compare everything, and send what the backup does not have instead of deleting it at their side.
+    """
+    from baludav.db.restored import declare_restored
+
+    config = asked.config()
+    with opened(config) as house, claimed(config.folder):
+        declare_restored(house.database)
+    click.echo("Sync clients will keep what they have, and send what is missing here")
 
 
 @index.command("rebuild")

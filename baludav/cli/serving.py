@@ -50,7 +50,7 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
 
     memory.keep_together()
     log.configure(config.settings.log_level)
-    with opened(config) as house, _claimed(config.folder):
+    with opened(config) as house, claimed(config.folder):
         password = _first_start(house)
         house.tree.prepare()
         house.close()  # nothing may be open when the workers are forked
@@ -125,14 +125,14 @@ def _welcome(address: str, password: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path) -> Iterator[None]:
     """One server for a data folder: a second one would clean up what the first is writing."""
     fd = os.open(folder / "serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise ConfigError(f"Another server uses {folder}; stop it, or set BALUDAV_DATA to another folder") from None
+        raise ConfigError(f"A server uses {folder}; stop it, or set BALUDAV_DATA to another folder") from None
     try:
         yield
     finally:

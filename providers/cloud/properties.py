@@ -6,14 +6,13 @@ Elements use the prefixes `oc:` and `nc:`, which every multistatus declares.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from baludav.db.restored import FINGERPRINT
 from baludav.tree.reading import Resource
 from providers import xml
 from providers.request import file_id
 
 if TYPE_CHECKING:
     from providers.live import Live
-
-FINGERPRINT = "data_fingerprint"  # key in `meta`: changes when files were restored from a backup
 
 
 def permissions(resource: Resource) -> str:

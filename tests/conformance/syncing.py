@@ -283,6 +283,26 @@ class Syncing:
         rest(first, second)
         assert len(second.contents()) == 150
 
+    def test_a_server_that_was_restored(self, devices: tuple[Device, Device]) -> None:
+        """What came after the backup is sent again by the devices that have it, and deleted by none."""
+        first, second = devices
+        server = first.server
+        _write(first, {"old": b"1", "in/old": b"1"})
+        rest(first, second)
+        home = server.home(first.user)
+        _write(first, {"new": b"2", "in/new": b"2"})
+        rest(first, second)
+        server.stop()
+        for name in ("new", "in/new"):  # as if the backup had been older
+            (home / name).unlink()
+        server.baludav("index", "restored")
+        server.start()
+        first.sync()
+        rest(first, second)
+        assert {name: second.path(name).read_bytes() for name in ("old", "new", "in/new")} == {
+            "old": b"1", "new": b"2", "in/new": b"2",
+        }  # fmt: skip
+
     def test_many_small_files(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
         _write(first, {f"{number % 20}/{number}": b"%d" % number for number in range(400)})
