@@ -12,7 +12,7 @@ from baludav.config import parse_size
 from baludav.errors import BadRequest, Failure, NotFound, NotSignedIn
 from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path, parse_destination, quote
-from baludav.tree.reading import Resource, Terms
+from baludav.tree.reading import NO_TERMS, Resource, Terms
 from baludav.tree.tree import UserTree
 from providers import xml
 from providers.house import House
@@ -80,6 +80,12 @@ class Request:
         """A header field by its name, None if it is not there."""
         value: str | None = self.environ.get("HTTP_" + name.upper().replace("-", "_"))
         return value
+
+    @cached_property
+    def submitted(self) -> Terms:
+        """The lock tokens of the request without its conditions, for a second step after they held."""
+        lists = self.terms.conditions.lists
+        return Terms(Conditions(lists=lists), self.terms.resolve) if self.terms.tokens else NO_TERMS
 
     def look(self) -> Resource:
         """The resource of the request.

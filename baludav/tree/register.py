@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from baludav.errors import AlreadyResolved, AlreadyThere, EtagMismatch, Failure, NotFound, PreconditionFailed
 from baludav.tree.http.preconditions import State
 from baludav.tree.paths import Path
-from baludav.tree.reading import Reading, Terms
+from baludav.tree.reading import Reading, Resource, Terms
 from baludav.tree.records import conflicts
 from baludav.tree.records.conflicts import Conflict, Found, Kind
 
@@ -76,6 +76,28 @@ class Register(Reading):
         found = None if device_id is None else _behind(path, state, terms, failure, intent)
         if device_id is None or found is None:
             return
+
+        def work(connection: Connection) -> None:
+            conflicts.record(connection, self.principal.id, device_id, found, time.time())
+
+        try:
+            self.tree.database.commit(work)
+        except Failure as error:
+            log.warning("a conflict could not be recorded: %s", error)
+
+    def note_copy(self, path: Path, base_sha256: str | None, copy: Resource) -> None:
+        """Record the conflict at a path that a device has kept a copy of beside it.
+
+        Args:
+            base_sha256: of the bytes that both had before, if known.
+        """
+        device_id = self.principal.device_id
+        if device_id is None:
+            return
+        state = self.state(path)
+        kind = Kind.BOTH_EDITED if state.exists else Kind.DELETED_THERE
+        server = None if state.is_collection else state.etag
+        found = Found(path, kind, base_sha256, copy.sha256, server)
 
         def work(connection: Connection) -> None:
             conflicts.record(connection, self.principal.id, device_id, found, time.time())

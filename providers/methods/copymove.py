@@ -2,7 +2,6 @@
 
 from baludav.errors import BadRequest, Locked
 from baludav.tree.paths import Path
-from baludav.tree.reading import NO_TERMS, Terms
 from baludav.tree.writing import Written
 from providers.methods.collections import member_locked
 from providers.request import Answer, Request, parse_mtime
@@ -40,9 +39,8 @@ def _answer(request: Request, target: Path, written: Written) -> Answer:
     headers = request.about(written.resource)
     modified_ns = parse_mtime(request.environ)
     if modified_ns is not None and not written.resource.is_collection:
-        submitted = Terms(type(request.terms.conditions)(lists=request.terms.conditions.lists), request.terms.resolve)
         try:
-            request.user.patch(target, NO_TERMS if not submitted.tokens else submitted, {}, modified_ns=modified_ns)
+            request.user.patch(target, request.submitted, {}, modified_ns=modified_ns)
             headers.append(("X-OC-Mtime", "accepted"))
         except Locked:
             pass  # the copy is there; only its time could not be set

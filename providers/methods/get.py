@@ -11,6 +11,7 @@ from baludav.tree.http.preconditions import State
 from baludav.tree.http.ranges import Multipart, content_range, multipart, parse_range
 from baludav.tree.paths import quote
 from baludav.tree.reading import OpenFile, Resource
+from providers.cloud import conflicts
 from providers.live import content_type, http_date
 from providers.offload import hand_over
 from providers.request import Answer, Headers, Request, etag_headers
@@ -111,6 +112,8 @@ def _bytes(request: Request, file: OpenFile) -> Answer:
     if not request.terms.conditions.check_read(state):
         return Answer(304, headers)
     is_head = request.method == "HEAD"
+    if request.is_cloud:
+        headers += conflicts.fields(request, resource)
     accepts, *about_all = headers_of_all(resource)
     headers.append(accepts)
     if resource.sha256 and wanted(request.header("Want-Repr-Digest") or "") == "sha-256":

@@ -10,6 +10,7 @@ from baludav.tree.paths import Path
 from baludav.tree.records.checksums import ALGORITHMS
 from baludav.tree.truth.hashes import LENGTHS
 from baludav.tree.writing import Incoming, Written
+from providers.cloud import conflicts
 from providers.live import http_date
 from providers.methods.options import ALLOWED
 from providers.request import Answer, Request, parse_mtime
@@ -59,6 +60,8 @@ def answer_of(request: Request, path: Path, written: Written, *, is_time_kept: b
     Args:
         is_time_kept: the client named the time of modification.
     """
+    if request.header("OC-Conflict") is not None:
+        conflicts.keep(request, written.resource)
     headers = [*request.about(written.resource), ("Last-Modified", http_date(written.resource.modified))]
     if is_time_kept:
         headers.append(("X-OC-Mtime", "accepted"))
