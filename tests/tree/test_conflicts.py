@@ -262,9 +262,11 @@ def test_what_comes_to_light_only_at_the_end_of_an_upload(laptop: UserTree, hous
 
 
 def test_what_somebody_else_has_just_deleted_too(laptop: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(laptop, "look", lambda path: None)  # it was still there a moment ago
+    resource = laptop.look(path("file"))
+    laptop.delete(path("file"), NO_TERMS)
+    monkeypatch.setattr(laptop, "look", lambda path: resource)  # it was still there a moment ago
     with pytest.raises(PreconditionFailed):
-        laptop.delete(path("gone"), _if_match(OUTDATED))
+        laptop.delete(path("file"), _if_match(OUTDATED))
     assert laptop.conflicts() == []
 
 
