@@ -23,6 +23,7 @@ from baludav.errors import DiskFull, Unavailable
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30
+_LOG_BYTES = 32 << 20  # what the log keeps of the disk when it begins anew
 _note = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
 
@@ -121,7 +122,7 @@ class _GroupWriter:
 
     def __init__(self, engine: Engine, turn_file: Path, bell: Bell) -> None:
         self._engine = engine
-        self._checkpoints = Checkpoints(engine)
+        self._checkpoints = Checkpoints(engine, self._alone)
         self._bell = bell
         self._turn_fd = os.open(turn_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._turn = threading.Lock()
@@ -139,6 +140,20 @@ class _GroupWriter:
             raise ticket.error
         return ticket.result  # type: ignore[return-value]  # set with done
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else commits meanwhile, in whichever process."""
+        with self._turn, self._alone_among_processes():
+            yield
+
+    @contextlib.contextmanager
+    def _alone_among_processes(self) -> Iterator[None]:
+        fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
+
     def close(self) -> None:
         self._checkpoints.close()
         with self._turn:
@@ -151,14 +166,14 @@ class _GroupWriter:
 
     def _lead(self, group: list[_Ticket[Any]]) -> None:
         begun = time.monotonic()
-        fcntl.flock(self._turn_fd, fcntl.LOCK_EX)
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect().execution_options(baludav_begin="")
-            with transaction(self._connection):
-                for ticket in group:
-                    self._one(ticket, self._connection, alone=len(group) == 1)
-            self._bell.ring()  # only now: whoever is woken must find what was committed
+            with self._alone_among_processes():
+                if self._connection is None:
+                    self._connection = self._engine.connect().execution_options(baludav_begin="")
+                with transaction(self._connection):
+                    for ticket in group:
+                        self._one(ticket, self._connection, alone=len(group) == 1)
+                self._bell.ring()  # only now: whoever is woken must find what was committed
             self._checkpoints.committed()
         except BaseException as error:
             if self._connection is not None:
@@ -167,7 +182,6 @@ class _GroupWriter:
             for ticket in group:
                 ticket.error = ticket.error or error
         finally:
-            fcntl.flock(self._turn_fd, fcntl.LOCK_UN)
             for ticket in group:
                 ticket.done = True
             metrics.count("commits")
@@ -221,6 +235,7 @@ def _engine(file: Path, synchronous: str) -> Engine:
             "temp_store=MEMORY",
             "cache_size=-8192",
             "wal_autocheckpoint=0",  # see `checkpoints`
+            f"journal_size_limit={_LOG_BYTES}",
         ):
             raw.execute(f"PRAGMA {pragma}")
 
