@@ -34,16 +34,23 @@ def read_record(folder_fd: int, name: str) -> Path | None:
         os.close(fd)
 
 
-def remove(name: str, folder_fd: int) -> None:
-    """Remove a file or a whole folder, following no link."""
+def unlinked(name: str, folder_fd: int) -> bool:
+    """Remove it if it is no folder; False for a folder."""
     try:
         os.unlink(name, dir_fd=folder_fd)
-        return
     except IsADirectoryError:
-        pass
+        return False
     except OSError as error:
         if error.errno != errno.EPERM:  # what POSIX says for a folder
             raise
+        return False
+    return True
+
+
+def remove(name: str, folder_fd: int) -> None:
+    """Remove a file or a whole folder, following no link."""
+    if unlinked(name, folder_fd):
+        return
     fd = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
     try:
         for member in os.listdir(fd):

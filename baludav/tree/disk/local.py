@@ -20,7 +20,7 @@ from pathlib import Path as DiskPath
 
 from baludav import errors
 from baludav.tree.disk import kernel
-from baludav.tree.disk.entries import FOLDER_FLAGS, read_record, remove, write_file
+from baludav.tree.disk.entries import FOLDER_FLAGS, read_record, remove, unlinked, write_file
 from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
 from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
@@ -351,10 +351,14 @@ class LocalStorage:
 
     def drop(self, path: Path) -> None:
         """Remove a file or folder in one step, for good; what cannot be removed now goes at the next start."""
-        name = secrets.token_hex(12)
-        with contextlib.suppress(OSError, errors.Failure), self._leaving(path, TEMPORARY) as (parent, _, temporary):
-            os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
-            remove(name, temporary)
+        with contextlib.suppress(OSError, errors.Failure):
+            with self._top.parent(path) as parent:
+                if unlinked(path[-1], parent):
+                    return
+            name = secrets.token_hex(12)
+            with self._leaving(path, TEMPORARY) as (parent, _, temporary):
+                os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
+                remove(name, temporary)
 
     def stage_folder(self, folder: Path) -> tuple[Path, Stat]:
         """An empty folder among the temporary files of the file system of `folder`, to be moved into place."""
