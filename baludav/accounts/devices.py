@@ -130,7 +130,7 @@ class Devices:
     def open_conflicts(self, user_id: int) -> dict[int, int]:
         """How many conflicts of each device of a user are not resolved, by device id; those without are missing."""
         with self._database.reading() as connection:
-            return dict(connection.execute(_open_conflicts, {"user": user_id}).tuples().all())
+            return dict(map(tuple, connection.execute(_open_conflicts, {"user": user_id})))
 
     def remove(self, user_id: int, public_id: str) -> None:
         """Forget a device; its token is refused from the next request on.

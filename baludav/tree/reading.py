@@ -90,11 +90,6 @@ class Terms:
     def tokens(self) -> frozenset[str]:
         return self.conditions.tokens
 
-    @property
-    def wants_absence(self) -> bool:
-        """True if nothing may be there: of several who create something, one must win."""
-        return self.conditions.if_none_match is not None
-
 
 NO_TERMS = Terms(Conditions.parse({}), lambda tag: None)
 

@@ -213,7 +213,7 @@ class Writing(Saving):
             self.check(target, terms, "write")
         except EtagMismatch:
             known = target.known
-            if terms.sha256 is None or known is None or known.row.sha256 != terms.sha256 or terms.wants_absence:
+            if terms.sha256 is None or known is None or known.row.sha256 != terms.sha256:
                 raise
         if target.known is not None and target.known.stat.is_collection:
             raise MethodNotAllowed("A collection has no bytes of its own")
