@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from cheroot.connections import ConnectionManager
 
+from baludav.server.pool import PATIENCE
+
 if TYPE_CHECKING:
     from baludav.server.connection import Connection
     from baludav.server.worker import Worker
@@ -76,8 +78,9 @@ class Selector(ConnectionManager):
 
     def _run(self, expiration_interval: float) -> None:
         next_look = time.monotonic() + expiration_interval
+        pool = self.server.pool
         while not self._stop_requested:
-            for fd, _ in self._epoll.poll(expiration_interval):
+            for fd, _ in self._epoll.poll(PATIENCE if pool.relieve() else expiration_interval):
                 if fd == self._listener:
                     accepted = self._from_server_socket(self.server.socket)
                     if accepted is not None:

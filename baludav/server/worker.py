@@ -201,6 +201,7 @@ class Worker(cheroot.wsgi.Server):
             elif not connection.is_closed:
                 connection.close()
         while any(connection.is_handed_over for connection in list(self._open)) and time.monotonic() < end:
+            self.pool.relieve()
             time.sleep(_LOOK_SECONDS)
 
     def run(self) -> None:
