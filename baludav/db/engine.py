@@ -20,6 +20,7 @@ from baludav.db.glance import Glance
 from baludav.db.statements import Statement, savepoint, transaction
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
+from baludav.waiting import waiting
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30
@@ -48,6 +49,7 @@ class Database:
         self.glance = Glance(self.engine)
         self._bell = Bell(file.with_name(f"{file.name}-bell"))
         self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"), self._bell)
+        self._committing = waiting if durability == "safe" else contextlib.nullcontext  # it syncs
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -80,7 +82,7 @@ class Database:
         Writers that wait at the same time share one commit. What `work` raises undoes only its own part.
         `work` must touch nothing but the connection: it may run in another thread.
         """
-        with _translated():
+        with _translated(), self._committing():
             return self._writer.run(work)
 
     def note(self, key: str) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from baludav.server import memory
 from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
+from baludav.waiting import let_others_run
 
 __all__ = ["ServerOptions", "serve"]
 
@@ -236,6 +237,7 @@ class _Master:
             return
         app = self._make_app()
         worker = Worker(self._options, self._listener, app)
+        let_others_run(worker.pool.blocked)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop_soon())
         worker.announce = lambda: os.write(pipe, b"1")
         worker.run()

@@ -28,6 +28,7 @@ from baludav.tree.disk.temporary import TemporaryFile
 from baludav.tree.disk.top import Top
 from baludav.tree.paths import Path, is_visible
 from baludav.tree.steps import reached
+from baludav.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -379,7 +380,8 @@ class LocalStorage:
         """Bring everything written to the file system of `path` to the disk, many new files at once."""
         with self._top.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd, translated():
             if fd is not None:
-                kernel.sync_file_system(fd)
+                with waiting():
+                    kernel.sync_file_system(fd)
 
     def set_mtime(self, path: Path, mtime_ns: int) -> Stat:
         """Set the modification time; the bytes stay."""
@@ -429,7 +431,8 @@ class LocalStorage:
 
     def _sync(self, fd: int) -> None:
         if self.sync:
-            os.fsync(fd)
+            with waiting():
+                os.fsync(fd)
 
     def _put_back(self, path: Path, place: Path, name: str) -> None:
         with (

@@ -5,6 +5,7 @@ import os
 
 from baludav.tree.disk import kernel
 from baludav.tree.disk.oserrors import translated
+from baludav.waiting import waiting
 
 
 class TemporaryFile:
@@ -47,7 +48,8 @@ class TemporaryFile:
             if mtime_ns is not None:
                 os.utime(self.fd, ns=(mtime_ns, mtime_ns))
             if sync:
-                os.fsync(self.fd)
+                with waiting():
+                    os.fsync(self.fd)
             self.born_ns = kernel.born_ns(self.fd)
 
     def put(self, folder: int, name: str) -> None:
