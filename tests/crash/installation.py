@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import select
@@ -126,3 +127,28 @@ def start_again(folder: Path) -> Tree:
         return found
     finally:
         house.close()
+
+
+def without(tree: Tree, *tops: str) -> Tree:
+    return {name: body for name, body in tree.items() if not any(is_below(name, top) for top in tops)}
+
+
+def is_below(name: str, top: str) -> bool:
+    return name == top or name.startswith(top + "/")
+
+
+def copied(tree: Tree, source: str, target: str) -> Tree:
+    copies = {target + name[len(source) :]: body for name, body in tree.items() if is_below(name, source)}
+    return {**without(tree, target), **copies}
+
+
+def moved(tree: Tree, source: str, target: str) -> Tree:
+    return without(copied(tree, source, target), source)
+
+
+def copy(source: str, target: str) -> Callable[[UserTree], object]:
+    return lambda user: user.copy(path(source), path(target), NO_TERMS, overwrite=True, is_infinite=True)
+
+
+def move(source: str, target: str) -> Callable[[UserTree], object]:
+    return lambda user: user.move(path(source), path(target), NO_TERMS, overwrite=True)

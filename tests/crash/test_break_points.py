@@ -13,34 +13,23 @@ import pytest
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
 from tests.crash.dying import die_at
-from tests.crash.installation import BEFORE, Tree, open_installation, path, prepare, put, start_again, user_of
+from tests.crash.installation import (
+    BEFORE,
+    Tree,
+    copied,
+    copy,
+    move,
+    moved,
+    open_installation,
+    path,
+    prepare,
+    put,
+    start_again,
+    user_of,
+    without,
+)  # fmt: skip
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def _without(tree: Tree, *tops: str) -> Tree:
-    return {name: body for name, body in tree.items() if not any(_is_below(name, top) for top in tops)}
-
-
-def _is_below(name: str, top: str) -> bool:
-    return name == top or name.startswith(top + "/")
-
-
-def _copied(tree: Tree, source: str, target: str) -> Tree:
-    copies = {target + name[len(source) :]: body for name, body in tree.items() if _is_below(name, source)}
-    return {**_without(tree, target), **copies}
-
-
-def _moved(tree: Tree, source: str, target: str) -> Tree:
-    return _without(_copied(tree, source, target), source)
-
-
-def _copy(source: str, target: str) -> Callable[[UserTree], object]:
-    return lambda user: user.copy(path(source), path(target), NO_TERMS, overwrite=True, is_infinite=True)
-
-
-def _move(source: str, target: str) -> Callable[[UserTree], object]:
-    return lambda user: user.move(path(source), path(target), NO_TERMS, overwrite=True)
 
 
 def _lock(user: UserTree) -> object:
@@ -52,18 +41,18 @@ OPERATIONS: dict[str, tuple[Callable[[UserTree], object], Tree]] = {
     "put new": (lambda user: put(user, "new", b"new bytes"), {**SEEN, "new": b"new bytes"}),
     "put over": (lambda user: put(user, "file", b"newer bytes"), {**SEEN, "file": b"newer bytes"}),
     "mkcol": (lambda user: user.make_collection(path("c"), NO_TERMS), {**SEEN, "c": None}),
-    "delete file": (lambda user: user.delete(path("file"), NO_TERMS), _without(SEEN, "file")),
-    "delete collection": (lambda user: user.delete(path("d"), NO_TERMS), _without(SEEN, "d")),
-    "move file": (_move("file", "moved"), _moved(SEEN, "file", "moved")),
-    "move file over file": (_move("file", "other"), _moved(SEEN, "file", "other")),
-    "move collection": (_move("d", "e/d"), _moved(SEEN, "d", "e/d")),
-    "move collection over collection": (_move("d", "e"), _moved(SEEN, "d", "e")),
-    "move to a share": (_move("d", "pub/d"), _moved(SEEN, "d", "pub/d")),
-    "copy file": (_copy("file", "copied"), _copied(SEEN, "file", "copied")),
-    "copy file over file": (_copy("file", "other"), _copied(SEEN, "file", "other")),
-    "copy collection": (_copy("d", "e/d"), _copied(SEEN, "d", "e/d")),
-    "copy collection over collection": (_copy("d", "e"), _copied(SEEN, "d", "e")),
-    "copy file over collection": (_copy("file", "e"), _copied(SEEN, "file", "e")),
+    "delete file": (lambda user: user.delete(path("file"), NO_TERMS), without(SEEN, "file")),
+    "delete collection": (lambda user: user.delete(path("d"), NO_TERMS), without(SEEN, "d")),
+    "move file": (move("file", "moved"), moved(SEEN, "file", "moved")),
+    "move file over file": (move("file", "other"), moved(SEEN, "file", "other")),
+    "move collection": (move("d", "e/d"), moved(SEEN, "d", "e/d")),
+    "move collection over collection": (move("d", "e"), moved(SEEN, "d", "e")),
+    "move to a share": (move("d", "pub/d"), moved(SEEN, "d", "pub/d")),
+    "copy file": (copy("file", "copied"), copied(SEEN, "file", "copied")),
+    "copy file over file": (copy("file", "other"), copied(SEEN, "file", "other")),
+    "copy collection": (copy("d", "e/d"), copied(SEEN, "d", "e/d")),
+    "copy collection over collection": (copy("d", "e"), copied(SEEN, "d", "e")),
+    "copy file over collection": (copy("file", "e"), copied(SEEN, "file", "e")),
     "lock a new name": (_lock, {**SEEN, "locked": b""}),
 }
 

@@ -1,0 +1,172 @@
+"""The power fails at any moment of a server's work: with `durability: safe` all that was answered is there.
+
+A recorded run of every kind of change is cut at each call that reaches the disk. What was not synced by then is lost,
+or there, or partly there; a server is started on each such disk.
+"""
+
+import itertools
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from baludav.db import checkpoints
+from baludav.errors import TokenExpired
+from baludav.tree.reading import NO_TERMS
+from baludav.tree.tokens import Token
+from baludav.tree.tree import UserTree
+from tests.crash.installation import (
+    Tree,
+    content,
+    copied,
+    copy,
+    is_below,
+    move,
+    moved,
+    open_installation,
+    path,
+    prepare,
+    put,
+    start_again,
+    user_of,
+    without,
+)  # fmt: skip
+from tests.crash.outage import Disk, everything, none, some, survivors
+from tests.crash.recording import Recording
+from tests.crash.test_break_points import SEEN
+
+LARGE = bytes(range(256)) * 1_200
+STATES = int(os.environ.get("BALUDAV_TEST_OUTAGES", "150"))
+"""How many disks are looked at; `BALUDAV_TEST_OUTAGES=100000` looks at each."""
+
+
+def _replace(name: str, body: bytes) -> Callable[[UserTree], object]:
+    return lambda user: user.replace(path(name), NO_TERMS, body)
+
+
+def _upload(name: str, body: bytes) -> Callable[[UserTree], object]:
+    return lambda user: put(user, name, body)
+
+
+def _restore_deleted(user: UserTree) -> None:
+    user.restore_deleted(user.trash()[0].deleted.resource_id)
+
+
+def _restore_version(user: UserTree) -> None:
+    oldest = min(user.versions(path("file")), key=lambda version: version.id)
+    user.restore_version(path("file"), oldest.id)
+
+
+WORK: list[tuple[str, Callable[[UserTree], object], Callable[[Tree], Tree]]] = [
+    ("upload", _upload("new", LARGE), lambda tree: {**tree, "new": LARGE}),
+    ("upload over", _upload("file", LARGE[:-7]), lambda tree: {**tree, "file": LARGE[:-7]}),
+    ("replace", _replace("other", b"small"), lambda tree: {**tree, "other": b"small"}),
+    ("replace again", _replace("other", b"smaller"), lambda tree: {**tree, "other": b"smaller"}),
+    ("make", lambda user: user.make_collection(path("c"), NO_TERMS), lambda tree: {**tree, "c": None}),
+    ("move a file", move("new", "c/moved"), lambda tree: moved(tree, "new", "c/moved")),
+    ("move over a file", move("c/moved", "other"), lambda tree: moved(tree, "c/moved", "other")),
+    ("copy", copy("d", "c/d"), lambda tree: copied(tree, "d", "c/d")),
+    ("delete", lambda user: user.delete(path("d"), NO_TERMS), lambda tree: without(tree, "d")),
+    ("restore deleted", _restore_deleted, lambda tree: {**tree, **_below(SEEN, "d")}),
+    ("restore version", _restore_version, lambda tree: {**tree, "file": SEEN["file"]}),
+    ("move over a collection", move("c/d", "e"), lambda tree: moved(tree, "c/d", "e")),
+    ("copy over a collection", copy("file", "d"), lambda tree: copied(tree, "file", "d")),
+    ("delete a file", lambda user: user.delete(path("other"), NO_TERMS), lambda tree: without(tree, "other")),
+]
+
+
+def _below(tree: Tree, top: str) -> Tree:
+    return {name: body for name, body in tree.items() if is_below(name, top)}
+
+
+TREES = list(itertools.accumulate(WORK, lambda tree, work: work[2](tree), initial=SEEN))
+"""What there is before each work, and at the end."""
+
+
+def _record(folder: Path, durability: str) -> Recording:
+    folder.mkdir()
+    prepare(folder)
+    recording = Recording(folder)
+    recording.run("tests.crash.test_power_loss", durability)
+    return recording
+
+
+def test_all_that_was_answered_is_there(tmp_path: Path) -> None:
+    """Each resource is wholly old or wholly new, and what was answered is new; the feed says what changed."""
+    recording = _record(tmp_path / "recorded", "safe")
+    steps = recording.steps
+    disks = [(moment, lasts) for moment in range(1, len(steps) + 1) for lasts in (none, everything, some, some)]
+    chance = random.Random(5)
+    for number, (moment, lasts) in enumerate(chance.sample(disks, min(STATES, len(disks)))):
+        folder = tmp_path / f"disk-{number}"
+        Disk(recording.top, survivors(steps, moment, lasts, chance)).write(folder)
+        told = [step.name for step in steps[:moment] if step.kind == "told"]
+        try:
+            _check(folder, told)
+        except BaseException as error:
+            error.add_note(
+                f"the power failed at step {moment}, with {lasts.__name__} left, after {len(told) - 1} works"
+            )
+            raise
+        shutil.rmtree(folder)
+
+
+def test_it_would_be_noticed(tmp_path: Path) -> None:
+    """Without the syncs of `durability: safe`, what was answered is gone."""
+    recording = _record(tmp_path / "recorded", "fast")
+    steps = [step for step in recording.steps if step.kind != "sync"]
+    Disk(recording.top, survivors(steps, len(steps), none, random.Random(5))).write(tmp_path / "disk")
+    with pytest.raises(AssertionError):
+        _check(tmp_path / "disk", [step.name for step in steps if step.kind == "told"])
+
+
+def _check(folder: Path, told: list[str]) -> None:
+    found = start_again(folder)
+    assert found in TREES[max(0, len(told) - 1) :][:2]
+    house = open_installation(folder)
+    try:
+        user = user_of(house)
+        now = user.token()
+        for number, token in enumerate(told):
+            if str(now) == token:
+                assert found == TREES[number], "one token for two states"
+            assert _followed(user, Token.parse(token), TREES[number]) == content(user)
+    finally:
+        house.close()
+
+
+def _followed(user: UserTree, token: Token, tree: Tree) -> Tree:
+    """What a device has that knew a tree, and applies all changes since."""
+    try:
+        changes = user.changes(token, most=1000)
+    except TokenExpired:
+        return content(user)  # it reads the whole state
+    assert not changes.has_more
+    now = content(user)
+    for change in changes.changes:
+        name = "/".join(change.path)
+        if change.resource is None or not change.resource.is_collection:
+            tree = without(tree, name)
+        if change.resource is not None:
+            tree = {**tree, name: now[name]}
+    return tree
+
+
+def main(folder: str, durability: str) -> None:
+    """What is recorded: one change after the other, each told with the change token that a client then gets."""
+    checkpoints._COMMITS, checkpoints._LONG = 2, 20  # the log of the index begins anew in so few changes, too
+    house = open_installation(Path(folder), durability)
+    user = user_of(house)
+    os.write(2, f"told {user.token()}\n".encode())
+    for _, work, _ in WORK:
+        work(user)
+        os.write(2, f"told {user.token()}\n".encode())
+    house.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
