@@ -46,13 +46,15 @@ def parse(target: str) -> tuple[Path, bool]:
     """Names of a request target in origin form (RFC 9112 §3.2.1), and whether it ends in a slash.
 
     The query is not part of the path and `;` is an ordinary character (RFC 3986 §3.3, §3.4); repeated slashes
-    count as one. Names come back as sent; `spellings` says what to look for and `stored` what to create.
+    count as one. A segment `.` says nothing (§5.2.4): rclone writes one before a name with a colon, lest the name
+    pass for a scheme (§4.2). No honest client sends `..`, which is refused, and so is either of them encoded.
+    Names come back as sent; `spellings` says what to look for and `stored` what to create.
 
     Args:
         target: percent-encoded; characters above U+007F stand for bytes of UTF-8, as in WSGI (PEP 3333).
     Raises:
-        BadRequest: no absolute path, a bad escape, no UTF-8, a fragment, or a name that cannot be: `.`, `..`,
-            with a slash, a control character or a character that XML cannot carry (400).
+        BadRequest: no absolute path, a bad escape, no UTF-8, a fragment, or a name that cannot be: `..`, `.` if it
+            was encoded, with a slash, a control character or a character that XML cannot carry (400).
         PathTooLong: a name, the path or its depth passes the limits of the disk (414).
     """
     raw = target.partition("?")[0]
@@ -62,13 +64,13 @@ def parse(target: str) -> tuple[Path, bool]:
         raise PathTooLong
     if "#" in target:
         raise BadRequest("A path has no fragment; send # as %23")
-    segments = [segment for segment in raw.split("/") if segment]
+    segments = [segment for segment in raw.split("/") if segment not in ("", ".")]
     if len(segments) > MAX_DEPTH:
         raise PathTooLong("There are too many names in this path")
     path = tuple(map(_name, segments))
     if 3 * len(raw) > MAX_NAME:  # composing, too, can make some rare names longer, up to three times
         _check_length(path)
-    return path, raw.endswith("/")
+    return path, raw.endswith(("/", "/."))
 
 
 def parse_decoded(text: str) -> Path:

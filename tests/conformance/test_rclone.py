@@ -1,9 +1,16 @@
-"""rclone copies, syncs, checks, moves and purges trees, with and without the vendor that keeps times."""
+"""rclone copies, syncs, checks, moves and purges trees; the vendor decides what it asks of times and hashes.
 
+Debian's rclone is old, and what today's does is another thing (uploads in chunks, names with a colon): both run.
+"""
+
+import hashlib
 import os
+import random
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,16 +19,51 @@ from tests.serving import Server
 
 Rclone = Callable[..., str]
 
+TODAY = str(Path(sys.executable).with_name("rclone"))  # from PyPI
+DEBIAN = "rclone"
 
-@pytest.fixture(params=["other", "owncloud"])
-def vendor(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+
+class Remote(NamedTuple):
+    """Which rclone speaks to the server, and whom it takes it for."""
+
+    program: str
+    vendor: str
+
+    @property
+    def keeps_times(self) -> bool:
+        return self.vendor != "other"
+
+
+REMOTES = [
+    Remote(DEBIAN, "other"),
+    Remote(DEBIAN, "owncloud"),
+    Remote(DEBIAN, "nextcloud"),
+    Remote(TODAY, "owncloud"),
+    Remote(TODAY, "nextcloud"),
+]
+
+
+def _label(remote: Remote) -> str:
+    return f"{'today' if remote.program == TODAY else 'debian'}-{remote.vendor}"
+
+
+with_times = pytest.mark.parametrize(
+    "remote", [remote for remote in REMOTES if remote.keeps_times], indirect=True, ids=_label
+)
+
+
+@pytest.fixture(params=REMOTES, ids=_label)
+def remote(request: pytest.FixtureRequest) -> Remote:
+    chosen: Remote = request.param
+    return chosen
 
 
 @pytest.fixture
-def rclone(server: Server, folder: str, tmp_path: Path, vendor: str) -> Rclone:
+def rclone(server: Server, folder: str, tmp_path: Path, remote: Remote) -> Rclone:
     """Runs rclone with a remote `nas:`, a fresh folder of alice's; gives what it printed."""
     user, password = server.auth("alice")
+    if remote.vendor == "nextcloud":  # sends chunks only to a server whose paths look like Nextcloud's
+        folder = folder.replace("/dav/", "/remote.php/dav/files/alice/")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RCLONE_")},
         "HOME": str(tmp_path),
@@ -31,13 +73,13 @@ def rclone(server: Server, folder: str, tmp_path: Path, vendor: str) -> Rclone:
         "RCLONE_LOW_LEVEL_RETRIES": "1",
         "RCLONE_CONFIG_NAS_TYPE": "webdav",
         "RCLONE_CONFIG_NAS_URL": folder,
-        "RCLONE_CONFIG_NAS_VENDOR": vendor,
+        "RCLONE_CONFIG_NAS_VENDOR": remote.vendor,
         "RCLONE_CONFIG_NAS_USER": user,
     }
 
     def rclone(*arguments: str | Path, input: bytes = b"") -> str:
         ran = subprocess.run(
-            ["rclone", *map(str, arguments)],
+            [remote.program, *map(str, arguments)],
             env=environment,
             input=input,
             stdout=subprocess.PIPE,
@@ -65,14 +107,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_copied_tree_is_the_same_on_the_disk_and_back(
-    rclone: Rclone, tree: Path, stored: Path, tmp_path: Path, vendor: str
+    rclone: Rclone, tree: Path, stored: Path, tmp_path: Path, remote: Remote
 ) -> None:
     rclone("copy", "--create-empty-src-dirs", tree, "nas:tree")
     assert contents(stored / "tree") == contents(tree)
     rclone("check", "--download", tree, "nas:tree")
     rclone("copy", "--create-empty-src-dirs", "nas:tree", tmp_path / "back")
     assert contents(tmp_path / "back") == contents(tree)
-    if vendor == "owncloud":
+    if remote.keeps_times:
         for name in ["5 MB", "empty", "what?", ".hidden", "deep/er/est/file"]:
             times = {(top / name).stat().st_mtime for top in [tree, stored / "tree", tmp_path / "back"]}
             assert len(times) == 1, f"{name} lost its time: {times}"
@@ -124,7 +166,71 @@ def test_about_tells_the_space_left(rclone: Rclone) -> None:
     assert "Free:" in rclone("about", "nas:")
 
 
-@pytest.mark.parametrize("vendor", ["owncloud"], indirect=True)
+def test_names_at_the_top_of_the_remote(rclone: Rclone, tree: Path, stored: Path, tmp_path: Path) -> None:
+    """Of `co:lon` Debian's rclone makes `./co:lon` (RFC 3986 §4.2), in requests and in Destination."""
+    rclone("copy", "--create-empty-src-dirs", tree, "nas:")
+    assert contents(stored) == contents(tree)
+    rclone("check", "--download", tree, "nas:")
+    rclone("moveto", "nas:co:lon|pipe*star", "nas:an:other")
+    (tree / "co:lon|pipe*star").rename(tree / "an:other")
+    rclone("copyto", "nas:an:other", "nas:deep/c:py")
+    (tree / "deep" / "c:py").write_bytes((tree / "an:other").read_bytes())
+    assert contents(stored) == contents(tree)
+    rclone("check", "--download", tree, "nas:")
+    rclone("deletefile", "nas:an:other")
+    assert not (stored / "an:other").exists()
+
+
+@with_times
+def test_files_are_compared_by_hash_and_time(rclone: Rclone, tree: Path, stored: Path, remote: Remote) -> None:
+    """A second sync sends nothing; a change that keeps size and time is found by hash, one of the time by the time."""
+    rclone("sync", "--create-empty-src-dirs", tree, "nas:tree")
+    wanted = hashlib.sha1((tree / "5 MB").read_bytes(), usedforsecurity=False).hexdigest()
+    assert wanted in rclone("hashsum", "sha1", "nas:tree")
+    if remote.vendor == "owncloud":
+        wanted = hashlib.md5((tree / "5 MB").read_bytes(), usedforsecurity=False).hexdigest()
+        assert wanted in rclone("hashsum", "md5", "nas:tree")
+    said = rclone("check", "--verbose", tree, "nas:tree")
+    assert "0 differences" in said
+    assert "hashes could not be checked" not in said
+    before = {path: path.stat() for path in stored.rglob("*")}
+    rclone("sync", tree, "nas:tree")
+    rclone("sync", "--checksum", tree, "nas:tree")
+    assert {path: path.stat() for path in stored.rglob("*")} == before, "neither was anything to do"
+
+    changed = tree / "5 MB"
+    was = changed.stat()
+    changed.write_bytes(changed.read_bytes()[::-1])
+    os.utime(changed, ns=(was.st_atime_ns, was.st_mtime_ns))
+    rclone("sync", tree, "nas:tree")
+    assert contents(stored / "tree") != contents(tree), "size and time are the same"
+    rclone("sync", "--checksum", tree, "nas:tree")
+    assert contents(stored / "tree") == contents(tree)
+
+    at = 1_234_567_890
+    os.utime(tree / "what?", (at, at))
+    inode = (stored / "tree" / "what?").stat().st_ino
+    rclone("sync", tree, "nas:tree")
+    if remote == Remote(TODAY, "nextcloud"):
+        assert (stored / "tree" / "what?").stat().st_ino == inode, "the others send the bytes again"
+    assert (stored / "tree" / "what?").stat().st_mtime == at
+
+
+@pytest.mark.parametrize("remote", [Remote(TODAY, "nextcloud")], indirect=True, ids=_label)
+def test_a_large_file_goes_up_in_chunks(rclone: Rclone, tree: Path, stored: Path, server: Server) -> None:
+    """Twice, so that the second upload replaces the first; nothing is left of the chunks."""
+    arguments = ("--webdav-nextcloud-chunk-size", "1Mi", "--verbose", "--verbose")
+    for body in (random.Random(1).randbytes(5_000_000), random.Random(2).randbytes(7_340_033)):
+        (tree / "5 MB").write_bytes(body)
+        said = rclone("sync", *arguments, tree, "nas:")
+        assert "5 MB: Update will use the chunked upload strategy" in said
+        assert (stored / "5 MB").read_bytes() == body
+        assert (stored / "5 MB").stat().st_mtime == int((tree / "5 MB").stat().st_mtime)
+    rclone("check", tree, "nas:")
+    assert list((server.home("alice") / ".baludav" / "uploads").glob("*")) == []
+
+
+@pytest.mark.parametrize("remote", [Remote(DEBIAN, "owncloud"), Remote(TODAY, "owncloud")], indirect=True, ids=_label)
 def test_two_folders_stay_the_same_through_the_server(rclone: Rclone, stored: Path, tmp_path: Path) -> None:
     """`rclone bisync`, as two people use it: edits, new files, renames and deletions on both sides meet."""
     sides = [tmp_path / name for name in ("first", "second")]
