@@ -39,7 +39,8 @@ _SAFE = "()"
 
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?]*)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::([0-9]{0,5}))?")
-_DEFAULT_PORT = {"http": 80, "https": 443}
+# KDE Frameworks 6 writes the scheme of its own address bar into Destination.
+_DEFAULT_PORT = {"http": 80, "https": 443, "webdav": 80, "webdavs": 443}
 
 
 def parse(target: str) -> tuple[Path, bool]:

@@ -11,12 +11,12 @@ from providers.request import Answer, Request
 _WIN32 = "{urn:schemas-microsoft-com:}"
 
 
-def _seconds(text: str) -> int | None:
-    """Unix seconds, as rclone and Cyberduck send them."""
+def _seconds_or_date(text: str) -> int | None:
+    """Unix seconds, as rclone sends them, or the date of older Cyberducks."""
     try:
         return int(float(text))
     except (ValueError, OverflowError):
-        return None
+        return parse_date(text)
 
 
 def _iso(text: str) -> int | None:
@@ -29,7 +29,8 @@ def _iso(text: str) -> int | None:
 # Properties by which clients set the times of a resource, and how they write them.
 _MODIFIED: dict[str, Callable[[str], int | None]] = {
     "{DAV:}getlastmodified": parse_date,
-    "{DAV:}lastmodified": _seconds,
+    "{DAV:}lastmodified": _seconds_or_date,
+    "{SAR:}lastmodified": parse_date,  # of Cyberduck and Mountain Duck
     f"{_WIN32}Win32LastModifiedTime": parse_date,
 }
 _CREATED: dict[str, Callable[[str], int | None]] = {

@@ -63,8 +63,11 @@ class User:
 
     def multistatus(self, answer: requests.Response) -> "dict[str, Found]":
         """Responses of a 207 by path below `top`."""
+        return self.multistatus_of(ElementTree.fromstring(answer.content))  # noqa: S314 - our own server's
+
+    def multistatus_of(self, root: ElementTree.Element) -> "dict[str, Found]":
+        """The same of a body that was read."""
         top = unquote(self.mount) + self.top
-        root = ElementTree.fromstring(answer.content)  # noqa: S314 - our own server's
         found = {}
         for response in root.iterfind("{DAV:}response"):
             href = unquote(response.findtext("{DAV:}href", ""))

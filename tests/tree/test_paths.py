@@ -303,6 +303,9 @@ def test_destination_names_a_path_here(header: str, path: Path) -> None:
         ("http://[::1]:8080/a", "http", "[::1]:8080"),
         ("http://[2001:DB8::1]/a", "http", "[2001:db8::1]"),
         ("http://Nas.Example/a", "http", "nas.example"),
+        ("webdav://alice@nas:8080/a", "http", "nas:8080"),
+        ("webdavs://nas/a", "http", "nas"),
+        ("webdavs://nas:443/a", "https", "nas"),
         ("/a", "http", ""),
     ],
 )
@@ -324,6 +327,8 @@ def test_destination_on_this_server(header: str, scheme: str, host: str) -> None
         ("http://nas@evil/dav/a", "nas"),
         ("http://nas:80@evil/dav/a", "nas"),
         ("ftp://nas/dav/a", "nas"),
+        ("webdav://other/dav/a", "nas"),
+        ("webdavs://nas:80/dav/a", "nas:8080"),
         ("http://nas/dav/a", ""),
         ("http://nas", "nas"),
         ("http://nas/", "nas"),
