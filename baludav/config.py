@@ -7,7 +7,7 @@ it: `BALUDAV_HOST` and `BALUDAV_PORT`, and `BALUDAV_<KEY>` for each key of the s
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,11 +29,13 @@ _WSGIDAV_KEYS = frozenset(
     ssl_certificate ssl_private_key ssl_certificate_chain ssl_adapter nt_dc pam_dc""".split()
 )
 _OFFLOAD = re.compile(rf"|{X_SENDFILE}|(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+")
+# As a browser writes it into `Origin` (RFC 6454 §6.2): lower case, without a path. Neither `*` nor `null`.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,;*A-Z]+")
 _UNITS = {"": 1, "B": 1, **{f"{p}{s}": 1000**n for n, p in enumerate("KMGT", 1) for s in ("", "B")},
           **{f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}}  # fmt: skip
 
 
-_STRUCTURED = ("checksums", "shares", "trusted_proxies")  # keys whose value is a list or a mapping
+_STRUCTURED = ("checksums", "cors_origins", "shares", "trusted_proxies")  # keys whose value is a list or a mapping
 
 
 class ConfigError(ValueError):
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     allow_plain_http: bool = False
     trusted_proxies: tuple[str, ...] = ()
     offload: str = ""
+    cors_origins: tuple[str, ...] = ()
     max_upload: str = ""
     max_xml: str = "1MiB"
     scan_minutes: Annotated[int, msgspec.Meta(ge=1)] = 15
@@ -207,15 +210,22 @@ def _settings(section: Mapping[str, Any], environ: Mapping[str, str], place: Any
         except (msgspec.ValidationError, ConfigError) as error:
             raise ConfigError(f"{origin}: {error}") from error
     settings = msgspec.convert(merged, Settings, strict=False)
+    _check(settings, lambda key: _origin(f"BALUDAV_{key.upper()}", environ, place(f"baludav.{key}")))
+    return settings
+
+
+def _check(settings: Settings, where: Callable[[str], str]) -> None:
+    """What the types of the settings cannot say."""
     for name in (settings.homes, *settings.shares):
         if not name or "/" in name or name in (".", "..", ".baludav") or len(name.encode()) > 255:
-            raise ConfigError(f"{place('baludav.shares')}: {name!r} cannot be the name of a collection")
-    if not _OFFLOAD.fullmatch(settings.offload):
-        origin = _origin("BALUDAV_OFFLOAD", environ, place("baludav.offload"))
-        raise ConfigError(f"{origin}: {settings.offload!r} is neither a path such as /baludav nor x-sendfile")
+            raise ConfigError(f"{where('shares')}: {name!r} cannot be the name of a collection")
     if settings.homes in settings.shares:
-        raise ConfigError(f"{place('baludav.homes')}: {settings.homes!r} is also the name of a share")
-    return settings
+        raise ConfigError(f"{where('homes')}: {settings.homes!r} is also the name of a share")
+    if not _OFFLOAD.fullmatch(settings.offload):
+        raise ConfigError(f"{where('offload')}: {settings.offload!r} is neither a path such as /baludav nor x-sendfile")
+    for origin in settings.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(f"{where('cors_origins')}: {origin!r} is no origin; write for example https://a.example")
 
 
 def _from_environ(name: str, value: str, *, is_text: bool) -> Any:

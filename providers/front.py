@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav import log, metrics
+from baludav import cors, log, metrics
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.tree.paths import quote
 from providers import xml
@@ -34,7 +34,8 @@ class Front:
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal status
             status = line
-            return start_response(line, headers + GUARDS, exc_info)
+            allowed = self._config[KEY].config.settings.cors_origins
+            return start_response(line, headers + GUARDS + cors.headers(environ, allowed), exc_info)
 
         try:
             special = SPECIAL.get(environ["PATH_INFO"])

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 import msgspec
 
-from baludav import log, metrics
+from baludav import cors, log, metrics
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from sync_ext import changes, conflicts, devices, events, history, openapi, plan, problems, reading
@@ -64,7 +64,8 @@ class Api:
         def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal status
             status = line
-            return start_response(line, headers + _GUARDS, exc_info)
+            allowed = self._ground.config.settings.cors_origins
+            return start_response(line, headers + _GUARDS + cors.headers(environ, allowed), exc_info)
 
         try:
             return self._falcon(environ, start)
@@ -87,7 +88,7 @@ class Api:
             principal = signed_in(environ, self._ground.sign_in, proxies, challenge=f"{BASIC}, {BEARER}")
             environ["baludav.principal"] = principal
             if one.changes:
-                reading.require_own_site(environ)
+                reading.require_own_site(environ, self._ground.config.settings.cors_origins)
             query = reading.read_query(request.params, one.query or reading.NoQuery)
             if one.query is not None:
                 values["query"] = query

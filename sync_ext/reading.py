@@ -1,7 +1,7 @@
 """Reads a request: whether a browser was tricked into sending it, and what its query and its body hold."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,15 +17,19 @@ _PLACE = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$")
 _NAMED = re.compile(r"field `(.*?)`")
 
 
-def require_own_site(environ: Mapping[str, Any]) -> None:
+def require_own_site(environ: Mapping[str, Any], origins: Collection[str]) -> None:
     """A page of another site must not use the password that a browser remembers for this one.
 
     Browsers say where a request comes from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; other
     programs say nothing.
 
+    Args:
+        origins: of pages that may all the same.
     Raises:
-        Forbidden: it comes from a page that is not this server's.
+        Forbidden: it comes from a page that is neither this server's nor one of those.
     """
+    if environ.get("HTTP_ORIGIN") in origins:
+        return
     site = environ.get("HTTP_SEC_FETCH_SITE")
     if site is None:
         origin = environ.get("HTTP_ORIGIN")

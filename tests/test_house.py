@@ -17,7 +17,7 @@ STOREYS = [
     ["baludav.tree"],
     ["baludav.accounts"],
     ["baludav.db"],
-    ["baludav.config", "baludav.errors", "baludav.log", "baludav.metrics", "baludav.waiting"],
+    ["baludav.config", "baludav.cors", "baludav.errors", "baludav.log", "baludav.metrics", "baludav.waiting"],
 ]
 NEIGHBOURS = {"baludav.__main__": "baludav.cli"}  # the one exception: it is the command's other name
 

@@ -18,7 +18,9 @@ from baludav.tree.tree import Tree, UserTree
 _MOST_BYTES = 8 << 20  # of all answers of one worker
 _LARGEST = 4 << 20
 # Fields on which the answer may depend in a way that is not looked at here.
-_UNUSUAL = frozenset({b"if", b"brief", b"prefer", b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"})
+_UNUSUAL = frozenset(
+    {b"if", b"brief", b"origin", b"prefer", b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"}
+)
 # In what is asked: the room on the disk changes by itself, the fingerprint by a command.
 _VOLATILE = (b"quota", b"fingerprint")
 _COUNTING_DOWN = b"<D:activelock>"  # in the answer: its timeout

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from baludav import log, metrics
+from baludav import cors, log, metrics
 from baludav.accounts.address import client_address
 from baludav.accounts.authorization import credentials
 from baludav.app import App
@@ -38,7 +38,7 @@ _MOST_ENTRIES = 4_000
 _MOST_USERS = 200
 # Fields that make a GET or HEAD something that is not recognised at a glance.
 _UNUSUAL = frozenset(
-    {b"if", b"if-range", b"want-repr-digest", b"want-content-digest", b"expect", b"upgrade"}
+    {b"if", b"if-range", b"want-repr-digest", b"want-content-digest", b"expect", b"origin", b"upgrade"}
 )  # fmt: skip
 _CONDITIONS = {
     b"if-match": "HTTP_IF_MATCH",
@@ -55,12 +55,14 @@ class _Entry:
 
     Attributes:
         row: that the heads were made of.
+        last: the fields that end every head.
     """
 
-    __slots__ = ("full", "headers", "names_collection", "place", "resource", "row", "unchanged")
+    __slots__ = ("full", "headers", "last", "names_collection", "place", "resource", "row", "unchanged")
 
-    def __init__(self, place: Place, names_collection: bool) -> None:
+    def __init__(self, place: Place, names_collection: bool, last: Headers) -> None:
         self.place = place
+        self.last = last
         self.names_collection = names_collection
         self.row: Row | None = None
         self.resource: Resource | None = None
@@ -72,7 +74,7 @@ class _Entry:
         """The head of an answer with one range."""
         assert self.resource is not None
         accepts = get.headers_of_all(self.resource)[0]
-        return head(206, [*self.headers, accepts, *get.headers_of_part(self.resource, start, stop), *GUARDS])
+        return head(206, [*self.headers, accepts, *get.headers_of_part(self.resource, start, stop), *self.last])
 
 
 class _User:
@@ -96,6 +98,8 @@ class HotLane:
             b"PROPFIND": self._propfind,
         }
         self._answers = Answers(app.house.tree)
+        # No page of another site asks here, but a cache must know that the answer to one would be another.
+        self._last = [*GUARDS, *cors.headers({}, app.house.config.settings.cors_origins)]
 
     @classmethod
     def of(cls, app: object) -> "HotLane | None":
@@ -171,7 +175,7 @@ class HotLane:
             return None  # of other names the disk may have another spelling
         if len(user.entries) >= _MOST_ENTRIES:
             user.entries.clear()
-        entry = user.entries[target] = _Entry(user.tree.namespace.place(path), names_collection)
+        entry = user.entries[target] = _Entry(user.tree.namespace.place(path), names_collection, self._last)
         return entry
 
     def _get(self, user: _User, request: Request) -> tuple[int, Pieces] | None:
@@ -222,8 +226,8 @@ class HotLane:
     def _know(entry: _Entry, user: _User, row: Row) -> None:
         resource = user.tree.resource_of(entry.place, Known(row, row.signature))
         headers = get.headers_of(resource)
-        entry.unchanged = head(304, [*headers, *GUARDS])
-        entry.full = head(200, [*headers, *get.headers_of_all(resource), *GUARDS])
+        entry.unchanged = head(304, [*headers, *entry.last])
+        entry.full = head(200, [*headers, *get.headers_of_all(resource), *entry.last])
         entry.headers = headers
         entry.row, entry.resource = row, resource
 
