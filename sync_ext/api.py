@@ -11,7 +11,7 @@ import msgspec
 from baludav import cors, log, metrics
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
-from sync_ext import changes, conflicts, devices, events, history, openapi, plan, problems, reading
+from sync_ext import changes, conflicts, devices, events, history, locks, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
 DOCUMENT = "/api/openapi.json"
@@ -31,6 +31,8 @@ ENDPOINTS = [
     history.restore_version,
     history.trash,
     history.restore_deleted,
+    locks.locks,
+    locks.end,
     events.events,
 ]
 

@@ -13,6 +13,7 @@ from baludav.cli.asked import Asked
 from baludav.cli.configuration import configuration
 from baludav.cli.edge import Edge
 from baludav.cli.index import index
+from baludav.cli.locks import lock
 from baludav.cli.serving import init, serve
 from baludav.cli.users import user
 
@@ -28,6 +29,7 @@ def main(context: click.Context, file: Path | None) -> None:
       baludav serve                          start; the first start prints a password
       baludav user add anna --quota 100GB    a new user with a home of her own
       baludav user app-password add anna phone
+      baludav lock list                      who has locked what
       baludav index check                    compare every file with the index
 
     Settings are read from wsgidav.yaml; BALUDAV_<KEY> in the environment overrides its baludav: section. Every
@@ -36,5 +38,5 @@ def main(context: click.Context, file: Path | None) -> None:
     context.obj = Asked(file)
 
 
-for command in (serve, init, user, index, configuration):
+for command in (serve, init, user, lock, index, configuration):
     main.add_command(command)

@@ -154,6 +154,7 @@ locks = Table(
     Column("timeout", Integer, nullable=False),  # seconds granted
     Column("created_at", Float, nullable=False),  # seconds
     Column("expires_at", Float, nullable=False),  # seconds
+    Column("client", String(200), nullable=False),  # User-Agent
 )
 Index("ix_locks_root", locks.c.root_id, locks.c.expires_at)
 Index("ix_locks_resource", locks.c.resource_id)

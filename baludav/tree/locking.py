@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from baludav.errors import NotFound, PreconditionFailed
-from baludav.tree.paths import Path
+from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Terms
 from baludav.tree.records.index import Row
-from baludav.tree.records.locks import Lock, path_of
+from baludav.tree.records.locks import Held, Lock, path_of
 from baludav.tree.writing import Writing
 
 
@@ -17,10 +17,13 @@ class Locking(Writing):
     """Taking, refreshing and releasing locks."""
 
     def lock(
-        self, path: Path, terms: Terms, *, is_exclusive: bool, is_infinite: bool, owner_xml: str, timeout: int
-    ) -> tuple[Lock, Path, bool]:
+        self, path: Path, terms: Terms, *, is_exclusive: bool, is_infinite: bool, owner_xml: str, timeout: int,
+        client: str,
+    ) -> tuple[Lock, Path, bool]:  # fmt: skip
         """LOCK (RFC 4918 §9.10); an unmapped path becomes an empty resource (§7.3).
 
+        Args:
+            client: what the program that asks calls itself.
         Returns:
             the lock, the path of its root, and whether the resource was created.
         Raises:
@@ -34,6 +37,7 @@ class Locking(Writing):
                 chain,
                 user_id=self.principal.id,
                 timeout=timeout,
+                client=client,
                 **writes,  # type: ignore[arg-type]
             )
 
@@ -83,3 +87,37 @@ class Locking(Writing):
         return self.tree.database.commit(
             lambda connection: self.tree.locks.release(connection, target.chain, token=token, user_id=self.principal.id)
         )
+
+    def own_locks(self) -> list[tuple[Held, Path | None]]:
+        """The user's own locks, the oldest first, each with its path; None where the user sees it no more."""
+        with self.tree.database.reading() as connection:
+            found = [held for held in self.tree.locks.held(connection) if held.lock.user_id == self.principal.id]
+        mounts = {root.id: mount for mount, root in reversed(self.namespace.roots())}
+        hidden = self.namespace.hidden()
+        paths = []
+        for held in found:
+            mount = mounts.get(held.lock.root_id)
+            is_seen = mount is not None and (mount or not held.names or stored(held.names[0]) not in hidden)
+            paths.append((*mount, *held.names) if is_seen and mount is not None else None)
+        return list(zip(found, paths, strict=True))
+
+    def locks_in_the_way(self, path: Path) -> list[tuple[Held, Path | None]]:
+        """Locks of whomever that cover a resource, each with the path of its lock root.
+
+        Raises:
+            NotFound: there is nothing.
+        """
+        roots = {lock.token: root for lock, root in self.locks_on(self.look(path))}
+        with self.tree.database.reading() as connection:
+            return [
+                (held, roots[held.lock.token]) for held in self.tree.locks.held(connection) if held.lock.token in roots
+            ]
+
+    def end_own_lock(self, token: str) -> None:
+        """End a lock of the user's.
+
+        Raises:
+            NotFound: the user holds no such lock (any more).
+        """
+        if not self.tree.end_lock(token, user_id=self.principal.id):
+            raise NotFound("You hold no such lock (any more)")

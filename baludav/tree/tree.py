@@ -85,6 +85,10 @@ class Tree:
         quota = self._accounts.quota(root.name)
         return self._default_quota if quota is None else quota
 
+    def end_lock(self, token: str, *, user_id: int | None = None) -> bool:
+        """End a lock, that of anybody or only of one user; False if there is none (any more)."""
+        return self.database.commit(lambda connection: self.locks.end(connection, token, user_id=user_id))
+
     def prepare(self) -> None:
         """Clean up after a crash; called once at start, while no request runs."""
         for root in self.roots.everything():

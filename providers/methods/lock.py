@@ -31,6 +31,7 @@ def lock(request: Request) -> Answer:
         is_infinite=is_infinite,
         owner_xml=info.owner_xml,
         timeout=timeout,
+        client=request.header("User-Agent") or "",
     )
     answer = _answer(request, found, lock_root, 201 if is_created else 200)
     answer.headers.append(("Lock-Token", f"<{found.token}>"))

@@ -4,6 +4,8 @@ A lock hangs on a resource's id, never on a URL. Expired locks do not count; the
 next LOCK in their storage root.
 """
 
+import html
+import re
 import secrets
 import time
 from collections import defaultdict
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from baludav.db.statements import Statement
-from baludav.db.tables import locks, resources
+from baludav.db.tables import locks, resources, storage_roots, users
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
 from baludav.tree.paths import Path
 from baludav.tree.records import facts, index
@@ -35,12 +37,42 @@ class Lock(NamedTuple):
     timeout: int
     created_at: float
     expires_at: float
+    client: str
 
 
+class Held(NamedTuple):
+    """A lock, as people know it.
+
+    Attributes:
+        holder: name of the user.
+        root: kind and name of the storage root.
+        names: of what is locked, below it.
+    """
+
+    lock: Lock
+    holder: str
+    root: tuple[str, str]
+    names: Path
+
+    @property
+    def owner(self) -> str:
+        """What the client says of who it is (§14.17), without the elements around it."""
+        return " ".join(html.unescape(_TAG.sub(" ", self.lock.owner_xml)).split())
+
+
+_TAG = re.compile(r"<[^>]*>")
+_CLIENT = 200  # characters kept of its name
 _columns = [locks.c[name] for name in Lock._fields]
 _is_live = locks.c.expires_at > bindparam("now")
 _any = Statement(select(locks.c.token).where(locks.c.root_id == bindparam("root"), _is_live).limit(1))
 _on = Statement(select(*_columns).where(locks.c.resource_id == bindparam("on"), _is_live))
+_held = Statement(
+    select(*_columns, users.c.name, storage_roots.c.kind, storage_roots.c.name)
+    .join(users, users.c.id == locks.c.user_id)
+    .join(storage_roots, storage_roots.c.id == locks.c.root_id)
+    .where(_is_live)
+    .order_by(locks.c.created_at, locks.c.token)
+)
 _of_user = Statement(select(func.count()).where(locks.c.user_id == bindparam("user"), _is_live))
 
 
@@ -127,7 +159,7 @@ class Locks:
 
     def take(
         self, connection: Connection, chain: Sequence[Row], *, user_id: int, is_exclusive: bool,
-        is_infinite: bool, owner_xml: str, timeout: int,
+        is_infinite: bool, owner_xml: str, timeout: int, client: str,
     ) -> Lock:  # fmt: skip
         """Create a lock.
 
@@ -150,7 +182,7 @@ class Locks:
             raise Forbidden(f"You hold {held} locks; unlock some first")
         lock = Lock(
             new_token(), target.root_id, target.id, user_id, is_exclusive, is_infinite,
-            owner_xml, timeout, now, now + timeout,
+            owner_xml, timeout, now, now + timeout, client[:_CLIENT],
         )  # fmt: skip
         connection.execute(locks.insert(), lock._asdict())
         return lock
@@ -193,6 +225,21 @@ class Locks:
         if found:
             raise LockTokenMismatch()
         return False
+
+    def held(self, connection: Connection) -> list[Held]:
+        """Every lock, the oldest first."""
+        found = []
+        for *values, holder, kind, name in _held.rows(connection, {"now": self._clock()}):
+            lock = Lock._make(values)
+            found.append(Held(lock, holder, (kind, name), path_of(connection, lock.resource_id)))
+        return found
+
+    def end(self, connection: Connection, token: str, *, user_id: int | None = None) -> bool:
+        """Remove a lock, that of anybody or only of one user; False if there is none (any more)."""
+        facts.changed(connection)
+        which = locks.c.token == token, locks.c.expires_at > self._clock()
+        whose = () if user_id is None else (locks.c.user_id == user_id,)
+        return bool(connection.execute(delete(locks).where(*which, *whose)).rowcount)
 
     def drop_below(self, connection: Connection, row: Row) -> None:
         """Remove all locks at and below a resource: a MOVE takes none along (§7.5)."""
