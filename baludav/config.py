@@ -35,7 +35,13 @@ _UNITS = {"": 1, "B": 1, **{f"{p}{s}": 1000**n for n, p in enumerate("KMGT", 1) 
           **{f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)}}  # fmt: skip
 
 
-_STRUCTURED = ("checksums", "cors_origins", "shares", "trusted_proxies")  # keys whose value is a list or a mapping
+_STRUCTURED = (
+    "checksums",
+    "cors_origins",
+    "refused_names",
+    "shares",
+    "trusted_proxies",
+)  # keys whose value is a list or a mapping
 
 
 class ConfigError(ValueError):
@@ -67,6 +73,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     trusted_proxies: tuple[str, ...] = ()
     offload: str = ""
     cors_origins: tuple[str, ...] = ()
+    refused_names: tuple[str, ...] = ()
     max_upload: str = ""
     max_xml: str = "1MiB"
     scan_minutes: Annotated[int, msgspec.Meta(ge=1)] = 15

@@ -103,6 +103,7 @@ class Guarding(Register):
 
         Raises:
             Conflict: the parent is no collection (RFC 4918 §9.7.1).
+            Forbidden: nothing is there, and the configuration wants nothing of this name.
         """
         with self.tree.database.reading() as connection:
             chain = index.chain(connection, root.id, place.names)
@@ -114,10 +115,16 @@ class Guarding(Register):
         if len(chain) == depth and stat is None:
             if not chain[-1].is_collection:
                 raise Conflict()
+            self._require_permitted(place)
             return Target(place, root, None, chain)
         if is_mended and len(chain) < depth:
             raise Conflict()
         return None
+
+    def _require_permitted(self, place: Place) -> None:
+        name = place.names[-1]
+        if self.tree.refused_names.fullmatch(name) is not None:
+            raise Forbidden(f"This server takes nothing called {name}")
 
     def parent_of(self, target: Target) -> Row:
         return target.chain[-1] if target.known is None else target.chain[-2]

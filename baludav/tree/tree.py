@@ -1,7 +1,10 @@
 """The one door to files, for one process: opens what the rooms of the tree share."""
 
+import fnmatch
 import logging
+import re
 import time
+from collections.abc import Iterable
 
 from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
@@ -37,6 +40,7 @@ class Tree:
         sync: bring every write to the disk before acknowledging it (`durability: safe`).
         epoch: of the index; change tokens of another one say nothing.
         progress: what this process knows of uploads in parts, by their id.
+        refused_names: matches what no resource may be called that is not there yet.
     """
 
     def __init__(self, config: Config, database: Database, accounts: Accounts) -> None:
@@ -52,6 +56,7 @@ class Tree:
         self.checksums = Checksums(database, config.settings.checksums)
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
+        self.refused_names = _any_of(config.settings.refused_names)
         self.max_upload = parse_size(config.settings.max_upload)
         self._accounts = accounts
         self._keeper: Keeper | None = None
@@ -113,3 +118,8 @@ class Tree:
         self.watches.close()
         self.guards.close()
         self.roots.close()
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Matches names like one of some, as in `._*`, in any case."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or "(?!)", re.IGNORECASE)
