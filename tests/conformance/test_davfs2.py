@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.client import User
 from tests.serving import Server, wait_for
 
 
 @contextlib.contextmanager
-def mounted(server: Server) -> Iterator[Path]:
-    """Alice's tree as a folder; unmounted at the end, which sends what davfs2 still holds back."""
+def mounted(server: Server, *options: str) -> Iterator[Path]:
+    """Alice's tree as a folder; unmounted at the end, which sends what davfs2 still holds back.
+
+    Args:
+        options: further lines of davfs2.conf.
+    """
     name, password = server.auth("alice")
     # Not below pytest's own folder: the mount helper reaches its cache as a user of its own.
     with tempfile.TemporaryDirectory(prefix="baludav-davfs2-") as made:
@@ -28,7 +33,8 @@ def mounted(server: Server) -> Iterator[Path]:
         secrets, config = folder / "secrets", folder / "davfs2.conf"
         secrets.write_text(f'{url} {name} "{password}"\n')
         secrets.chmod(0o600)
-        config.write_text(f"ask_auth 0\ndelay_upload 0\ngui_optimize 0\nsecrets {secrets}\ncache_dir {cache}\n")
+        lines = ["ask_auth 0", "delay_upload 0", "gui_optimize 0", f"secrets {secrets}", f"cache_dir {cache}", *options]
+        config.write_text("\n".join([*lines, ""]))
         subprocess.run(["mount", "-t", "davfs", "-o", f"conf={config}", url, str(point)], check=True, timeout=60)
         try:
             yield point
@@ -92,6 +98,23 @@ def test_git_clone_into_the_mount(server: Server, tmp_path: Path) -> None:
     assert {p: s for p, s in sums(clone).items() if not p.startswith(".git/")} == {
         p: s for p, s in sums(origin).items() if not p.startswith(".git/")
     }
+
+
+def test_a_file_that_is_open_is_locked(server: Server) -> None:
+    """From the first write until it is closed, for everybody else; with Expect, as it is set behind some proxies."""
+    alice = User(server, "alice")
+    with mounted(server, "use_expect100 1") as point:
+        with (point / "open.txt").open("w") as file:
+            file.write("by davfs2")
+            file.flush()
+            wait_for(lambda: alice.put("/open.txt", b"by another").status_code == 423, 30, "the file is locked")
+            held = alice.session.get(f"{server.url}/api/sync/locks?path=/open.txt", timeout=60).json()["locks"]
+            assert [(lock["path"], lock["owner"], lock["client"][:6]) for lock in held] == [
+                ("/open.txt", "alice", "davfs2")
+            ]
+        wait_for(lambda: alice.get("/open.txt").content == b"by davfs2", 30, "it is sent")
+        wait_for(lambda: not alice.prop("/open.txt", "{DAV:}lockdiscovery"), 30, "the lock is given back")
+        assert alice.put("/open.txt", b"by another").status_code == 204
 
 
 def test_two_mounts_side_by_side(server: Server) -> None:

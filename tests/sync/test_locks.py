@@ -1,5 +1,6 @@
 """Locks over the API: one's own, those in the way, and ending one that a client left behind."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -9,15 +10,8 @@ from tests.http.client import User
 from tests.serving import Server, wait_for
 from tests.sync.client import Client
 
+_numbers = itertools.count()
 WORD = "Microsoft Office Word 2016"
-
-
-@pytest.fixture
-def mine(alice: User, api: Client) -> Iterator[Client]:
-    """The API as alice, who holds no lock at the end."""
-    yield api
-    for lock in api.get("/locks")["locks"]:
-        assert api("DELETE", f"/locks/{lock['lock_token']}").status_code == 204
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +26,23 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def anna(office: Server) -> User:
+    """Anna, in a fresh collection of hers."""
+    user = User(office, "anna", f"/{next(_numbers)}")
+    assert user("MKCOL", "").status_code == 201
+    return user
+
+
+@pytest.fixture
+def mine(office: Server) -> Iterator[Client]:
+    """The API as anna, who holds no lock at the end."""
+    api = Client(office, "anna")
+    yield api
+    for lock in api.get("/locks")["locks"]:
+        assert api("DELETE", f"/locks/{lock['lock_token']}").status_code == 204
+
+
 def _lock(user: User, path: str, client: str = WORD, seconds: int = 600, depth: str = "0") -> str:
     body = (
         '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype>'
@@ -42,46 +53,47 @@ def _lock(user: User, path: str, client: str = WORD, seconds: int = 600, depth: 
     return answer.headers["Lock-Token"].strip("<>")
 
 
-def test_what_one_holds(alice: User, mine: Client) -> None:
+def test_what_one_holds(anna: User, mine: Client) -> None:
     """Everything that tells a lock that is needed from one that a client left behind."""
-    alice("MKCOL", "/ä & b")
-    alice.put("/ä & b/f")
+    anna("MKCOL", "/ä & b")
+    anna.put("/ä & b/f")
     before = datetime.now(UTC) - timedelta(seconds=5)
-    token = _lock(alice, "/ä & b/f")
-    folder = _lock(alice, "/ä & b", client="x" * 999, seconds=60)
+    token = _lock(anna, "/ä & b/f")
+    folder = _lock(anna, "/ä & b", client="x" * 999, seconds=60)
     first, second = mine.get("/locks")["locks"]
-    assert (first["lock_token"], first["path"], first["client"]) == (token, f"{alice.top}/ä & b/f", WORD)
-    assert (first["user"], first["is_own"], first["owner"]) == ("alice", True, "PC\\alice & co")
+    assert (first["lock_token"], first["path"], first["client"]) == (token, f"{anna.top}/ä & b/f", WORD)
+    assert (first["user"], first["is_own"], first["owner"]) == ("anna", True, "PC\\alice & co")
     assert (first["depth"], first["is_exclusive"]) == ("0", True)
     created, expires = (datetime.fromisoformat(first[name]) for name in ("created_at", "expires_at"))
     assert before < created < datetime.now(UTC) + timedelta(seconds=5)
-    assert expires - created == timedelta(seconds=600)
-    assert (second["lock_token"], second["path"], second["client"]) == (folder, f"{alice.top}/ä & b", "x" * 200)
+    assert abs(expires - created - timedelta(seconds=600)) < timedelta(milliseconds=1)
+    assert (second["lock_token"], second["path"], second["client"]) == (folder, f"{anna.top}/ä & b", "x" * 200)
 
 
-def test_ending_ones_own(alice: User, mine: Client) -> None:
+def test_ending_ones_own(anna: User, mine: Client) -> None:
     """Others may write at once; the client that held it is told when it tries to."""
-    alice.put("/f", b"old")
-    token = _lock(alice, "/f")
-    assert alice.put("/f", b"other").status_code == 423
+    anna.put("/f", b"old")
+    token = _lock(anna, "/f")
+    assert anna.put("/f", b"other").status_code == 423
     assert mine("DELETE", f"/locks/{token}").status_code == 204
     assert mine.get("/locks") == {"locks": []}
-    assert not alice.prop("/f", "{DAV:}lockdiscovery")
-    assert alice.put("/f", b"other").status_code == 204
-    assert alice.put("/f", b"lost update", If=f"(<{token}>)").status_code == 412
-    assert alice("UNLOCK", "/f", Lock_Token=f"<{token}>").status_code == 204
-    assert alice.get("/f").content == b"other"
+    assert not anna.prop("/f", "{DAV:}lockdiscovery")
+    assert anna.put("/f", b"other").status_code == 204
+    assert anna.put("/f", b"lost update", If=f"(<{token}>)").status_code == 412
+    assert anna("UNLOCK", "/f", Lock_Token=f"<{token}>").status_code == 204
+    assert anna.get("/f").content == b"other"
     for gone in (token, "baludav:nonsense", "-", "%00"):
         assert mine("DELETE", f"/locks/{gone}").status_code == 404
 
 
-def test_those_of_others(alice: User, mine: Client, others: Client) -> None:
+def test_those_of_others(anna: User, mine: Client, office: Server) -> None:
     """They are neither listed nor ended."""
-    alice.put("/f")
-    token = _lock(alice, "/f")
+    anna.put("/f")
+    token = _lock(anna, "/f")
+    others = Client(office, "otto")
     assert token not in [lock["lock_token"] for lock in others.get("/locks")["locks"]]
     assert others("DELETE", f"/locks/{token}").status_code == 404
-    assert alice.put("/f").status_code == 423
+    assert anna.put("/f").status_code == 423
 
 
 def test_who_is_in_the_way(office: Server) -> None:
@@ -102,12 +114,12 @@ def test_who_is_in_the_way(office: Server) -> None:
     assert otto.put("/c/f").status_code == 204
 
 
-def test_one_that_is_over(alice: User, mine: Client) -> None:
+def test_one_that_is_over(anna: User, mine: Client) -> None:
     """It is in nobody's way and on no list, whether or not anybody has cleaned up."""
-    alice.put("/f")
-    token = _lock(alice, "/f", seconds=1)
+    anna.put("/f")
+    token = _lock(anna, "/f", seconds=1)
     wait_for(lambda: mine.get("/locks") == {"locks": []}, 30, "the lock is over")
-    assert alice.put("/f").status_code == 204
+    assert anna.put("/f").status_code == 204
     assert mine("DELETE", f"/locks/{token}").status_code == 404
 
 
