@@ -88,6 +88,12 @@ class LimitReached(Failure):
     status = 409
 
 
+class OffsetMismatch(Failure):
+    """This upload goes on elsewhere; ask how far it has come."""
+
+    status = 409
+
+
 class AlreadyResolved(Failure):
     """This conflict was resolved already."""
 
@@ -168,6 +174,12 @@ class Locked(Failure):
             self.condition = "no-conflicting-lock"
 
 
+class ChecksumMismatch(Failure):
+    """The bytes received do not have the checksum that was announced (tus 1.0, checksum extension)."""
+
+    status = 460
+
+
 class TooManyRequests(Failure):
     """Too many failed sign-ins; try again later.
 
@@ -234,8 +246,8 @@ REASONS = {
     412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
     416: "Range Not Satisfiable", 417: "Expectation Failed", 421: "Misdirected Request",
     422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
-    502: "Bad Gateway", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
+    431: "Request Header Fields Too Large", 460: "Checksum Mismatch", 500: "Internal Server Error",
+    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
     507: "Insufficient Storage",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from baludav.errors import BadRequest, MethodNotAllowed, status_line
 from baludav.tree.paths import Path, parse
-from providers import xml
+from providers import tus, xml
 from providers.cloud import routes
 from providers.house import KEY
 from providers.methods.options import ALLOWED_AT_ROOT, DAV_HEADERS
@@ -15,6 +15,7 @@ from providers.provider import TreeProvider
 from providers.request import Answer
 from providers.signin import Application
 
+_UPLOADS = parse(tus.PREFIX)[0]
 _ROOT_PAGE = b"""This is a baludav server. Your files are at /dav/: mount that address as a network drive.
 """
 
@@ -40,10 +41,12 @@ class Resolver:
                 environ["baludav.path"] = (path[len(mount) :], names_collection)
                 answered: Iterable[bytes] = provider.custom_request_handler(environ, start_response, None)
                 return answered
-        return _send(
-            start_response,
-            routes.answer(environ, self._config[KEY], path, names_collection=names_collection),
-        )
+        house = self._config[KEY]
+        if path[:1] == _UPLOADS:
+            # Where uploads go and what locks them is meant in the tree.
+            environ["baludav.mount"] = next(iter(self._mounts().values())).share_path.rstrip("/")
+            return _send(start_response, tus.answer(environ, house, path[1:]))
+        return _send(start_response, routes.answer(environ, house, path, names_collection=names_collection))
 
     def _mounts(self) -> dict[Path, TreeProvider]:
         return {parse(share)[0]: provider for share, provider in self._app.provider_map.items()}

@@ -237,8 +237,9 @@ uploads = Table(  # files that come in parts
     Column("length", BigInteger),  # announced, in bytes
     Column("revision", Integer, nullable=False),  # rises with each part
     Column("touched_at", Float, nullable=False),  # seconds
-    Column("path", Text),  # once finished, in the user's tree
+    Column("path", Text),  # where it is to go, if that is known, or has gone; in the user's tree
     Column("sha256", String(64)),  # once finished
+    Column("note", Text),  # what else was said at its beginning, for the room that is to end it
     UniqueConstraint("user_id", "name"),
     sqlite_autoincrement=True,
 )

@@ -10,6 +10,8 @@ from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
 from baludav.db.engine import Database
 from baludav.errors import Failure
+from baludav.tree.appending import Appending
+from baludav.tree.chunking import Chunking
 from baludav.tree.copying import Copying
 from baludav.tree.disk.guards import Guards
 from baludav.tree.feed import Feed
@@ -18,7 +20,7 @@ from baludav.tree.records.checksums import Checksums
 from baludav.tree.records.locks import Locks
 from baludav.tree.records.sizes import Sizes
 from baludav.tree.restoring import Restoring
-from baludav.tree.resuming import Progress, Resuming
+from baludav.tree.resuming import Progress
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.truth.rounds import Pace
 from baludav.tree.truth.scan import Scan
@@ -29,7 +31,7 @@ from baludav.tree.upkeep.recovery import recover
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking, Restoring, Resuming, Feed):
+class UserTree(Copying, Locking, Restoring, Chunking, Appending, Feed):
     """One user's door to the tree."""
 
 

@@ -47,7 +47,7 @@ def receive(request: Request, upload: Incoming, length: int | None) -> None:
         BadRequest: it breaks off, or has another length than was announced.
     """
     try:
-        for piece in _pieces(request.environ["wsgi.input"], length):
+        for piece in pieces(request.environ["wsgi.input"], length):
             upload.write(piece)
     except EOFError as error:
         raise BadRequest(_BROKEN_OFF) from error
@@ -151,7 +151,7 @@ def announced_digests(request: Request) -> dict[str, str]:
     return found
 
 
-def _pieces(stream: Any, length: int | None) -> Iterator[memoryview]:
+def pieces(stream: Any, length: int | None) -> Iterator[memoryview]:
     """The body in large pieces, into one buffer where the server's stream can do that."""
     buffer = memoryview(bytearray(min(_PIECE, length) if length is not None else _PIECE))
     left = length

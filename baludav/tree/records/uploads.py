@@ -17,6 +17,7 @@ from baludav.tree.records.history import shown
 
 MOST = 200  # unfinished uploads of one user
 MOST_PARTS = 20_000  # of one upload
+SECONDS = 86_400  # without a new part, until an upload is given up; a finished one is forgotten
 
 
 class Begun(NamedTuple):
@@ -28,8 +29,9 @@ class Begun(NamedTuple):
         length: announced size of the whole in bytes, None if unknown.
         revision: rises with each part.
         touched_at: when the last part came, in seconds since the epoch.
-        path: once finished, where the bytes went, in the user's tree; None before.
-        sha256: of the whole, once finished.
+        path: in the user's tree, where the bytes are to go, if that is known, or once finished have gone.
+        sha256: of the whole, once finished; None before.
+        note: what else was said at its beginning.
     """
 
     id: int
@@ -42,6 +44,12 @@ class Begun(NamedTuple):
     touched_at: float
     path: str | None
     sha256: str | None
+    note: str | None
+
+    @property
+    def ends_at(self) -> float:
+        """When it expires, in seconds since the epoch."""
+        return self.touched_at + SECONDS
 
 
 class Part(NamedTuple):
@@ -92,11 +100,15 @@ _remove = Statement(delete(uploads).where(uploads.c.id == bindparam("upload")))
 
 
 def add(
-    connection: Connection, *, user_id: int, name: str, root_id: int, begun: Path, length: int | None, now: float
-) -> None:
+    connection: Connection, *, user_id: int, name: str, root_id: int, begun: Path, length: int | None,
+    target: Path | None, note: str | None, now: float,
+) -> Begun:  # fmt: skip
     """Record a new upload."""
-    values = (user_id, name, root_id, shown(begun), length, 0, now, None, None)
-    _insert.insert(connection, dict(zip(Begun._fields[1:], values, strict=True)))
+    path = None if target is None else shown(target)
+    new = Begun(0, user_id, name, root_id, shown(begun), length, 0, now, path, None, note)
+    values = new._asdict()
+    del values["id"]
+    return new._replace(id=_insert.insert(connection, values))
 
 
 def find(connection: Connection, user_id: int, name: str) -> Begun | None:

@@ -46,9 +46,8 @@ def forget_changes(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
 
 def forget_uploads(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     """Give up the uploads in parts that got none for a day; returns how many."""
-    before = (now_ns - _DAY_NS) / 1_000_000_000
     with tree.database.reading() as connection:
-        stale = [upload for upload in uploads.of_root(connection, root.id) if upload.touched_at < before]
+        stale = [upload for upload in uploads.of_root(connection, root.id) if upload.ends_at * 1e9 < now_ns]
     for upload in stale:
         tree.database.commit(lambda connection, upload=upload: uploads.remove(connection, upload))  # type: ignore[misc]
         root.storage.drop(history.parsed(upload.begun))
