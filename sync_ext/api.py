@@ -11,7 +11,7 @@ import msgspec
 from baludav import cors, log, metrics
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
-from sync_ext import changes, conflicts, devices, events, history, locks, openapi, plan, problems, reading
+from sync_ext import changes, conflicts, devices, events, files, history, locks, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
 DOCUMENT = "/api/openapi.json"
@@ -25,6 +25,7 @@ ENDPOINTS = [
     changes.state,
     changes.changes,
     plan.plan,
+    files.write,
     conflicts.conflicts,
     conflicts.resolve,
     history.versions,

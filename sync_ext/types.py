@@ -54,6 +54,18 @@ def time_of_ns(nanoseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def ns_of_time(time: datetime, field: str) -> int:
+    """The other way round, for the modification time of a file.
+
+    Raises:
+        BadRequest: no file has such a time (before 1970, after the year 2200).
+    """
+    microseconds = (time - _EPOCH) // timedelta(microseconds=1)
+    if not 0 < microseconds < 7_258_118_400_000_000:
+        raise BadRequest("This is no modification time of a file", field=field)
+    return microseconds * 1000
+
+
 def quoted(etag: str | None) -> str | None:
     """An entity-tag as on the wire (RFC 9110 §8.8.3)."""
     return None if etag is None else f'"{etag}"'

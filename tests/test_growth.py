@@ -4,6 +4,7 @@ Counted are the steps of SQLite, so it does not matter how fast the machine is.
 """
 
 import base64
+import hashlib
 import io
 import itertools
 import json
@@ -22,6 +23,7 @@ from baludav.tree.tree import Tree
 from baludav.tree.truth.refreshing import refresh
 
 PASSWORD = "the same for all"
+SECOND = hashlib.sha256(b"second").hexdigest()
 FEW, MANY = 12, 400  # of everything else
 EACH = 10  # files of a folder, which has as many in both installations
 SLACK = 1.02  # times
@@ -163,6 +165,11 @@ def _lock_and_unlock(there: Installation) -> None:
     there.dav("UNLOCK", "/w/0", status=204, HTTP_LOCK_TOKEN=token)
 
 
+def _known(there: Installation) -> None:
+    body = {"path": "/w/8", "sha256": SECOND, "size": len(b"second"), "base_sha256": SECOND}
+    there.api("POST", "/files", json.dumps(body).encode())
+
+
 # Without those about a whole collection, which cost what is in it and a look at each lock of its storage root.
 REQUESTS: dict[str, Request] = {
     "GET": lambda there: there.dav("GET", "/w/1"),
@@ -184,6 +191,7 @@ REQUESTS: dict[str, Request] = {
     "changes": lambda there: there.api("GET", f"/changes?since={there.before}"),
     "state of a collection": lambda there: there.api("GET", "/state?path=/tree/0"),
     "first page of the state": lambda there: there.api("GET", "/state?limit=10"),
+    "writing known bytes": lambda there: _known(there),
     "devices": lambda there: there.api("GET", "/devices"),
     "conflicts": lambda there: there.api("GET", "/conflicts"),
     "history": lambda there: there.api("GET", "/history?path=/w/5"),

@@ -116,7 +116,8 @@ resources = Table(
     UniqueConstraint("parent_id", "name"),
     sqlite_autoincrement=True,
 )
-Index("ix_resources_root", resources.c.root_id)
+# By size, bytes are found by their hash nearly as fast as by an index of it, which would cost every write far more.
+Index("ix_resources_root", resources.c.root_id, resources.c.size)
 _is_top = and_(resources.c.parent_id.is_(None), resources.c.name == literal_column("''"))
 Index(  # one root collection for each storage root; found at once however many there are
     "uq_resources_top", resources.c.root_id, unique=True, sqlite_where=_is_top, postgresql_where=_is_top
@@ -201,6 +202,7 @@ versions = Table(  # bytes that were overwritten; they hang on the resource
 )
 Index("ix_versions_resource", versions.c.resource_id)
 Index("ix_versions_root", versions.c.root_id, versions.c.kept_ns)
+Index("ix_versions_size", versions.c.root_id, versions.c.size)
 
 trash = Table(  # what was deleted: its row and those below it stay in `resources`, without a parent
     "trash",

@@ -21,6 +21,7 @@ from baludav.tree.records.locks import Locks
 from baludav.tree.records.sizes import Sizes
 from baludav.tree.restoring import Restoring
 from baludav.tree.resuming import Progress
+from baludav.tree.reusing import Reusing
 from baludav.tree.roots import StorageRoot, StorageRoots
 from baludav.tree.truth.rounds import Pace
 from baludav.tree.truth.scan import Scan
@@ -31,7 +32,7 @@ from baludav.tree.upkeep.recovery import recover
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking, Restoring, Chunking, Appending, Feed):
+class UserTree(Copying, Locking, Restoring, Reusing, Chunking, Appending, Feed):
     """One user's door to the tree."""
 
 

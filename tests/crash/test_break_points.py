@@ -1,5 +1,6 @@
 """kill -9 at every step of every kind of change: afterwards each resource is wholly old or wholly new."""
 
+import hashlib
 import itertools
 import shutil
 import signal
@@ -32,6 +33,12 @@ from tests.crash.installation import (
 REPOSITORY = Path(__file__).parents[2]
 
 
+def _reuse(target: str) -> Callable[[UserTree], object]:
+    body = BEFORE["other"] or b""
+    sha256 = hashlib.sha256(body).hexdigest()
+    return lambda user: user.write_known(path(target), NO_TERMS, sha256, len(body))
+
+
 def _lock(user: UserTree) -> object:
     return user.lock(path("locked"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60)
 
@@ -53,6 +60,8 @@ OPERATIONS: dict[str, tuple[Callable[[UserTree], object], Tree]] = {
     "copy collection": (copy("d", "e/d"), copied(SEEN, "d", "e/d")),
     "copy collection over collection": (copy("d", "e"), copied(SEEN, "d", "e")),
     "copy file over collection": (copy("file", "e"), copied(SEEN, "file", "e")),
+    "write known bytes": (_reuse("new"), copied(SEEN, "other", "new")),
+    "write known bytes over a file": (_reuse("file"), copied(SEEN, "other", "file")),
     "lock a new name": (_lock, {**SEEN, "locked": b""}),
 }
 
