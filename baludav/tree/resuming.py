@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import BadRequest, LimitReached, MethodNotAllowed, NotFound, PreconditionFailed
+from baludav.tree.disk.guards import NO_ROOT
 from baludav.tree.disk.storage import CrossDevice, Staged
 from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
@@ -29,7 +30,6 @@ from baludav.tree.truth.hashes import Hashes
 from baludav.tree.upkeep.expiry import make_room
 from baludav.tree.writing import NOTHING, Writing, Written
 
-_NO_ROOT = 0  # guards of uploads; they are taken before those of paths, never after
 _MOST_REMEMBERED = 100
 
 
@@ -67,7 +67,7 @@ class Resuming(Writing):
             self.check_size(length)
         place, root = self.writable(target) if target else (self.namespace.place(()), self.namespace.roots()[0][1])
         self.room_for(root, place, length)
-        with self.tree.guards.hold((_NO_ROOT, ("user", str(self.principal.id)))):
+        with self.tree.guards.hold((NO_ROOT, ("user", str(self.principal.id)))):
             with self.tree.database.reading() as connection:
                 old = uploads.find(connection, self.principal.id, name)
                 unfinished = uploads.unfinished(connection, self.principal.id)
@@ -192,7 +192,7 @@ class Resuming(Writing):
         Args:
             finished: they may be.
         """
-        with self.tree.guards.hold(*((_NO_ROOT, ("upload", str(upload.id))) for upload in begun)):
+        with self.tree.guards.hold(*((NO_ROOT, ("upload", str(upload.id))) for upload in begun)):
             found = tuple(self.upload_of(upload.name) for upload in begun)
             for before, now in zip(begun, found, strict=True):
                 if now.id != before.id or (now.sha256 is not None and not finished):

@@ -16,6 +16,7 @@ from baludav.tree.copying import Copying
 from baludav.tree.disk.guards import Guards
 from baludav.tree.feed import Feed
 from baludav.tree.locking import Locking
+from baludav.tree.patching import Patching
 from baludav.tree.records.checksums import Checksums
 from baludav.tree.records.locks import Locks
 from baludav.tree.records.sizes import Sizes
@@ -32,7 +33,7 @@ from baludav.tree.upkeep.recovery import recover
 log = logging.getLogger(__name__)
 
 
-class UserTree(Copying, Locking, Restoring, Reusing, Chunking, Appending, Feed):
+class UserTree(Copying, Locking, Restoring, Patching, Reusing, Chunking, Appending, Feed):
     """One user's door to the tree."""
 
 

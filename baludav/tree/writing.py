@@ -123,7 +123,7 @@ class Upload(Incoming):
         """
         self.check_length()
         digests = self.hashes.digests()
-        _require_digests(digests, self._announced)
+        require_digests(digests, self._announced)
         reached("received")
         self.staged.finish(mtime_ns=modified_ns, sync=self._user.tree.sync)
         reached("synced")
@@ -134,7 +134,8 @@ class Upload(Incoming):
         return written
 
 
-def _require_digests(digests: Mapping[str, str], announced: Mapping[str, str]) -> None:
+def require_digests(digests: Mapping[str, str], announced: Mapping[str, str]) -> None:
+    """Compare what bytes hash to with what was announced, by the name of the hash."""
     if any(digests[name] != value for name, value in announced.items()):
         raise BadRequest("The bytes received do not have the digest that was announced")
 
@@ -175,7 +176,7 @@ class Writing(Saving):
         digests = hashes.digests()
         with self.guarded(path) as (target,):
             self.admit(target, dataclasses.replace(terms, sha256=digests["sha256"]))
-            _require_digests(digests, announced)
+            require_digests(digests, announced)
             folder = target.place.names[:-1]
             staged = target.root.storage.stage(folder)
             try:

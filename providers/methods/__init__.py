@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from providers.methods import collections, copymove, get, lock, options, propfind, proppatch, put, report
+from providers.methods import collections, copymove, get, lock, options, patch, propfind, proppatch, put, report
 from providers.request import Answer, Request
 
 METHODS: dict[str, Callable[[Request], Answer]] = {
@@ -10,7 +10,7 @@ METHODS: dict[str, Callable[[Request], Answer]] = {
     "GET": get.handle,
     "HEAD": get.handle,
     "PUT": put.handle,
-    "PATCH": put.patch,
+    "PATCH": patch.handle,
     "POST": options.refuse,
     "DELETE": collections.delete,
     "MKCOL": collections.make,

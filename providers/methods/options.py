@@ -3,10 +3,14 @@
 from baludav.errors import MethodNotAllowed
 from providers.request import Answer, Headers, Request
 
-ALLOWED = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK, REPORT"
+PARTIAL_UPDATE = "application/x-sabredav-partialupdate"
+ALLOWED = "OPTIONS, GET, HEAD, PUT, PATCH, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK, REPORT"
 ALLOWED_AT_ROOT = "OPTIONS, GET, HEAD, PROPFIND"
 # macOS mounts read-only without class 2, Windows does not mount without MS-Author-Via.
-DAV_HEADERS: Headers = [("DAV", "1, 2, 3, extended-mkcol, sync-collection"), ("MS-Author-Via", "DAV")]
+DAV_HEADERS: Headers = [
+    ("DAV", "1, 2, 3, extended-mkcol, sync-collection, sabredav-partialupdate"),
+    ("MS-Author-Via", "DAV"),
+]
 
 
 def handle(request: Request) -> Answer:
@@ -16,7 +20,8 @@ def handle(request: Request) -> Answer:
 
 def handle_any() -> Answer:
     """The same, as it needs nothing of the request."""
-    return Answer(200, [*DAV_HEADERS, ("Allow", ALLOWED), ("Accept-Ranges", "bytes"), ("Content-Length", "0")])
+    ranges = [("Accept-Ranges", "bytes"), ("Accept-Patch", PARTIAL_UPDATE)]
+    return Answer(200, [*DAV_HEADERS, ("Allow", ALLOWED), *ranges, ("Content-Length", "0")])
 
 
 def refuse(request: Request) -> Answer:

@@ -7,12 +7,11 @@ from typing import Any
 from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
 from baludav.tree.http.digests import parse_digest
 from baludav.tree.paths import Path
-from baludav.tree.records.checksums import ALGORITHMS
 from baludav.tree.truth.hashes import LENGTHS
 from baludav.tree.writing import Incoming, Written
 from providers.cloud import conflicts
 from providers.live import http_date
-from providers.methods.options import ALLOWED
+from providers.methods.options import ALLOWED, PARTIAL_UPDATE
 from providers.request import Answer, Request, parse_mtime
 
 _PIECE = 256 * 1024
@@ -93,29 +92,14 @@ def _require_expected(request: Request, size: int) -> None:
         raise BadRequest(f"{expected} bytes were announced, {size} came")
 
 
-def patch(request: Request) -> Answer:
-    """Answer PATCH: the hash that `X-Recalculate-Hash` names (rclone asks so for one that a listing did not have).
-
-    Partial updates are not understood; to take one for a PUT would ruin the file.
-    """
-    name = (request.header("X-Recalculate-Hash") or "").strip().lower()
-    if name in ("sha256", *ALGORITHMS):
-        resource = request.look()
-        found = request.user.checksums([resource], is_complete=True).get(resource.sha256 or "", {})
-        value = resource.sha256 if name == "sha256" else found.get(name)
-        if value is not None:
-            return Answer(204, [("OC-Checksum", f"{name.upper()}:{value}")])
-    raise UnsupportedMediaType("Partial updates are not supported; send the whole file by PUT")
-
-
 def _refuse_parts(request: Request) -> None:
     environ = request.environ
     if request.header("Content-Range") is not None:
         raise BadRequest("A part of a file cannot be PUT (RFC 9110 §14.5); send the whole file")
     if (request.header("Content-Encoding") or "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Encoded bodies are not supported; send the bytes as they are")
-    if environ.get("CONTENT_TYPE", "").lower().startswith("application/x-sabredav-partialupdate"):
-        raise UnsupportedMediaType("Partial updates are not supported; send the whole file by PUT")
+    if environ.get("CONTENT_TYPE", "").lower().startswith(PARTIAL_UPDATE):
+        raise UnsupportedMediaType("A partial update is sent by PATCH; by PUT it would be taken for the whole file")
     if request.header("OC-Chunked") is not None:
         raise NotImplementedHere("Chunks by name are not supported; send the whole file by PUT")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from baludav.tree.http.updates import Update
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
 from tests.crash.dying import die_at
@@ -39,6 +40,12 @@ def _reuse(target: str) -> Callable[[UserTree], object]:
     return lambda user: user.write_known(path(target), NO_TERMS, sha256, len(body))
 
 
+def _patch(user: UserTree) -> None:
+    with user.open_patch(path("d/x"), NO_TERMS, Update(1000)) as patch:
+        patch.write(b"patched")
+        patch.commit()
+
+
 def _lock(user: UserTree) -> object:
     return user.lock(path("locked"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60)
 
@@ -62,6 +69,7 @@ OPERATIONS: dict[str, tuple[Callable[[UserTree], object], Tree]] = {
     "copy file over collection": (copy("file", "e"), copied(SEEN, "file", "e")),
     "write known bytes": (_reuse("new"), copied(SEEN, "other", "new")),
     "write known bytes over a file": (_reuse("file"), copied(SEEN, "other", "file")),
+    "patch": (_patch, {**SEEN, "d/x": b"x" * 1000 + b"patched" + b"x" * 3993}),
     "lock a new name": (_lock, {**SEEN, "locked": b""}),
 }
 

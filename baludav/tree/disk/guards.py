@@ -17,6 +17,7 @@ from pathlib import Path as DiskPath
 from baludav.tree.paths import Path
 
 Target = tuple[int, Path]  # id of the storage root, names below it
+NO_ROOT = 0  # guards of other things than paths; they are taken before those of paths, never after
 
 
 class Guards:
