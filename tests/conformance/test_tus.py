@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,25 +13,11 @@ from tests.conformance.relay import Relay
 from tests.http.client import User, basic, etag
 from tests.serving import Server
 
-SOURCE = Path(__file__).with_name("tus")
 BODY = os.urandom(12_000_000)
 MIB = 1 << 20
 
 Outcome = dict[str, Any]
 Run = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="session")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, with the client beside it that the lock file names."""
-    folder = tmp_path_factory.mktemp("tus")
-    for file in SOURCE.iterdir():
-        shutil.copy(file, folder)
-    subprocess.run(
-        ["npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder, capture_output=True, timeout=300, check=True,
-    )  # fmt: skip
-    return folder / "upload.js"
 
 
 @pytest.fixture
@@ -42,7 +27,7 @@ def user(server: Server, folder: str) -> User:
 
 
 @pytest.fixture
-def run(client: Path, user: User, tmp_path: Path) -> Iterator[Run]:
+def run(npm: Path, user: User, tmp_path: Path) -> Iterator[Run]:
     """Upload the file to `/f`: options of tus-js-client, and of the program; gives what it tells."""
     file = tmp_path / "file"
     file.write_bytes(BODY)
@@ -57,7 +42,11 @@ def run(client: Path, user: User, tmp_path: Path) -> Iterator[Run]:
             **options,
         }
         ran = subprocess.run(
-            ["node", str(client), json.dumps(asked)], capture_output=True, text=True, timeout=180, check=False
+            ["node", str(npm / "upload.js"), json.dumps(asked)],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         assert ran.returncode == 0, ran.stderr
         outcome: Outcome = json.loads(ran.stdout)
