@@ -15,7 +15,8 @@ VARY = ("Vary", "Origin")  # with every answer, so that no cache gives one page'
 _METHODS = "OPTIONS, GET, HEAD, POST, PUT, PATCH, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK, REPORT"
 _EXPOSED = (
     "ETag, Last-Modified, DAV, Allow, Location, Lock-Token, Content-Range, Accept-Ranges, Repr-Digest, Retry-After, "
-    "OC-ETag, OC-FileId, OC-Checksum, X-OC-MTime"
+    "OC-ETag, OC-FileId, OC-Checksum, X-OC-MTime, Content-Location, Tus-Resumable, Tus-Version, Tus-Extension, "
+    "Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, Upload-Expires, Upload-Metadata, Upload-Concat"
 )
 _FIELD_NAMES = re.compile(r"[A-Za-z0-9-]+(?:[ ]*,[ ]*[A-Za-z0-9-]+)*")
 

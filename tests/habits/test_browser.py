@@ -49,6 +49,7 @@ def test_an_app_at_work(open_server: Server) -> None:
         assert answer.status_code == status
         assert answer.headers["Access-Control-Allow-Origin"] == APP
         assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+        assert "Upload-Offset" in answer.headers["Access-Control-Expose-Headers"]
         assert answer.headers["Vary"] == "Origin"
         return answer
 
