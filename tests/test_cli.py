@@ -232,6 +232,24 @@ def test_app_passwords(run: Run) -> None:
 # The index
 
 
+def test_what_to_type_where(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each system's words for this server, and what stands in its way."""
+    here = run("connect-info --user alice").stdout
+    assert "davfs http://127.0.0.1:8080/dav/ " in here
+    assert "Only this machine can reach" in here
+    assert "BasicAuthLevel" in here
+    monkeypatch.setenv("BALUDAV_HOST", EVERYWHERE)
+    monkeypatch.setenv("BALUDAV_TLS", "self-signed")
+    own = run("connect-info").stdout
+    assert f"davs://USER@{socket.gethostname()}:8080/dav/\n" in own
+    assert "data/tls/cert.pem" in own
+    assert "BasicAuthLevel" not in own
+    behind = run("connect-info --user alice --url https://files.example.org/").stdout
+    assert "webdavs://alice@files.example.org/dav/\n" in behind
+    assert "cert.pem" not in behind
+    run("connect-info --url ftp://files.example.org", status=2)
+
+
 def test_index_check_and_rebuild(run: Run, files: Path) -> None:
     run("init")
     assert "agrees" in run("index check").stdout

@@ -11,6 +11,7 @@ import click
 
 from baludav.cli.asked import Asked
 from baludav.cli.configuration import configuration
+from baludav.cli.connecting import connect_info
 from baludav.cli.edge import Edge
 from baludav.cli.index import index
 from baludav.cli.locks import lock
@@ -27,6 +28,7 @@ def main(context: click.Context, file: Path | None) -> None:
 
     \b
       baludav serve                          start; the first start prints a password
+      baludav connect-info --user anna       what to type on Windows, macOS, Linux, in rclone, ...
       baludav user add anna --quota 100GB    a new user with a home of her own
       baludav user app-password add anna phone
       baludav lock list                      who has locked what
@@ -38,5 +40,5 @@ def main(context: click.Context, file: Path | None) -> None:
     context.obj = Asked(file)
 
 
-for command in (serve, init, user, lock, index, configuration):
+for command in (serve, init, connect_info, user, lock, index, configuration):
     main.add_command(command)
