@@ -22,10 +22,10 @@ def test_benchmark_saves_every_figure(tmp_path: Path) -> None:
 
 
 def test_load_test_has_no_failed_operation(tmp_path: Path) -> None:
-    """Each of the four loads reports its figures, and every operation succeeded."""
+    """Each of the five loads reports its figures, and every operation succeeded."""
     assert load_test_sync.main(["--quick", "--results", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "load_test_sync.json").read_text())["results"]
-    assert len(results) == 4
+    assert len(results) == 5
     for result in results.values():
         assert result["success_rate"] == 1.0
         assert result.keys() >= FIGURES
