@@ -95,6 +95,7 @@ def _record(folder: Path, durability: str) -> Recording:
     return recording
 
 
+@pytest.mark.timeout(3600)  # for all of them
 def test_all_that_was_answered_is_there(tmp_path: Path) -> None:
     """Each resource is wholly old or wholly new, and what was answered is new; the feed says what changed."""
     recording = _record(tmp_path / "recorded", "safe")
