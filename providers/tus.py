@@ -15,7 +15,7 @@ from baludav.tree.paths import Path, parse_decoded, quote
 from baludav.tree.records.uploads import Begun
 from providers.house import House
 from providers.live import http_date
-from providers.methods.put import body_length, pieces
+from providers.methods.put import body_length, pieces, require_plain_body
 from providers.request import Answer, Headers, Request, parse_mtime
 
 PREFIX = "/uploads"
@@ -134,6 +134,7 @@ def _patch(request: Request, upload: Begun) -> Answer:
 
 def _append(request: Request, upload: Begun, offset: int) -> Appended:
     note = _note_of(upload)
+    require_plain_body(request.environ)
     length = body_length(request.environ)
     # A condition of this request counts instead of the one at the beginning.
     ending = Request({**note.conditions, **request.environ}, request.house, request.mount, (), names_collection=False)

@@ -11,7 +11,7 @@ from providers import xml
 from providers.cloud.call import Call
 from providers.cloud.files import PREFIX
 from providers.methods.options import DAV_HEADERS
-from providers.methods.put import announced_digests, answer_of, body_length, receive
+from providers.methods.put import announced_digests, answer_of, body_length, receive, require_plain_body
 from providers.request import Answer, Request, parse_mtime
 
 _WHOLE = ".file"
@@ -51,6 +51,7 @@ def _begin(request: Request, name: str) -> Answer:
 
 
 def _take(request: Request, name: str, part: str) -> Answer:
+    require_plain_body(request.environ)
     length = body_length(request.environ)
     offset = _number(request, "OC-Chunk-Offset")
     if offset is None and "-" in part:  # rclone: first and last byte

@@ -5,7 +5,7 @@ from baludav.tree.http.digests import parse_digest
 from baludav.tree.http.updates import parse_update
 from baludav.tree.records.checksums import ALGORITHMS
 from providers.methods.options import PARTIAL_UPDATE
-from providers.methods.put import answer_of, body_length, receive
+from providers.methods.put import answer_of, body_length, receive, require_plain_body
 from providers.request import Answer, Request, parse_mtime
 
 
@@ -25,6 +25,7 @@ def _update(request: Request) -> Answer:
     """Replace the bytes that `X-Update-Range` names by those of the body."""
     if request.names_collection:
         request.look()
+    require_plain_body(request.environ)
     update = parse_update(request.header("X-Update-Range"))
     length = body_length(request.environ)
     # Of the body; what the whole then has is nothing that a client could know.

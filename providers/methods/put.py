@@ -96,12 +96,17 @@ def _refuse_parts(request: Request) -> None:
     environ = request.environ
     if request.header("Content-Range") is not None:
         raise BadRequest("A part of a file cannot be PUT (RFC 9110 §14.5); send the whole file")
-    if (request.header("Content-Encoding") or "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("Encoded bodies are not supported; send the bytes as they are")
+    require_plain_body(environ)
     if environ.get("CONTENT_TYPE", "").lower().startswith(PARTIAL_UPDATE):
         raise UnsupportedMediaType("A partial update is sent by PATCH; by PUT it would be taken for the whole file")
     if request.header("OC-Chunked") is not None:
         raise NotImplementedHere("Chunks by name are not supported; send the whole file by PUT")
+
+
+def require_plain_body(environ: dict[str, Any]) -> None:
+    """Refuse a body that is compressed: its bytes are not those of the file."""
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Encoded bodies are not supported; send the bytes as they are")
 
 
 def body_length(environ: dict[str, Any]) -> int | None:

@@ -112,6 +112,14 @@ def test_an_upload_that_broke_off_is_resumed(server: Server, cloud: User) -> Non
     wait_for(lambda: _left_behind(server, "alice") == [], 10, "nothing is left behind")
 
 
+def test_a_compressed_chunk(cloud: User) -> None:
+    """415: its bytes are not those of the file."""
+    upload = Upload(cloud).begin()
+    assert upload.put("1", b"x", Content_Encoding="gzip").status_code == 415
+    assert upload.chunks() == {}
+    assert upload("DELETE").status_code == 204
+
+
 def test_a_chunk_of_another_size_takes_the_place(cloud: User) -> None:
     """A client that resumes with other sizes sends a chunk anew; the last one of its name counts."""
     upload = Upload(cloud).begin()
