@@ -36,7 +36,7 @@ def run(npm: Path, user: User, tmp_path: Path) -> Iterator[Run]:
         asked = {
             "file": str(file),
             "endpoint": f"http://127.0.0.1:{port or user.server.port}/uploads/",
-            "retryDelays": [300, 300, 1000, 3000, 5000, 10_000],
+            "retryDelays": [1000, 1000, 1000, 3000, 5000, 10_000],
             "metadata": {"path": f"{user.top}/f", "filename": "file", "filetype": "application/octet-stream"},
             "headers": {"Authorization": basic(*user.server.auth("alice")), **(headers or {})},
             **options,

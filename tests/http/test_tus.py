@@ -35,10 +35,19 @@ class Uploads:
     def __init__(self, user: User) -> None:
         self.user = user
         self.url = f"{user.server.url}/uploads/"
+        self._created: list[str] = []
 
     def __call__(self, method: str, url: str, data: object = None, **headers: str) -> requests.Response:
         fields = {"Tus-Resumable": "1.0.0", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return self.user.session.request(method, url, data=data, headers=fields, timeout=60)
+        answer = self.user.session.request(method, url, data=data, headers=fields, timeout=60)
+        if answer.status_code == 201:
+            self._created.append(self.user.server.url + answer.headers["Location"])
+        return answer
+
+    def give_up(self) -> None:
+        """Leave nothing on a server that others use, too."""
+        for url in self._created:
+            assert self("DELETE", url).status_code in (204, 404)
 
     def metadata(self, path: str, **more: str) -> str:
         pairs = {"path": self.user.top + path, **more}
@@ -81,13 +90,15 @@ class Uploads:
             f"Authorization: {basic(*server.auth(self.user.name))}", "Tus-Resumable: 1.0.0", f"Content-Type: {BYTES}",
             f"Upload-Offset: {offset}", f"Content-Length: {length}", *fields, "", "",
         ]  # fmt: skip
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             connection.sendall("\r\n".join(head).encode() + body)
 
 
 @pytest.fixture
-def uploads(alice: User) -> Uploads:
-    return Uploads(alice)
+def uploads(alice: User) -> Iterator[Uploads]:
+    uploads = Uploads(alice)
+    yield uploads
+    uploads.give_up()
 
 
 @pytest.fixture
@@ -240,10 +251,10 @@ def test_a_lost_connection(server: Server, uploads: Uploads) -> None:
     """What came is kept, and the upload goes on from there, also after a restart of the server."""
     url = uploads.begin("/f", len(BODY))
     uploads.broken(url, 0, BODY[:400_000], len(BODY))
-    wait_for(lambda: uploads.offset(url) == 400_000, 30, "what came is kept")
+    wait_for(lambda: uploads.offset(url) == 400_000, 60, "what came is kept")
     server.restart()
     uploads.broken(url, 400_000, BODY[400_000:900_000], len(BODY) - 400_000)
-    wait_for(lambda: uploads.offset(url) == 900_000, 30, "what came is kept")
+    wait_for(lambda: uploads.offset(url) == 900_000, 60, "what came is kept")
     assert uploads.patch(url, 900_000, BODY[900_000:]).headers["ETag"] == etag(BODY)
     assert uploads.user.get("/f").content == BODY
 
@@ -305,6 +316,7 @@ def test_more_bytes_than_there_are(uploads: Uploads, how: str) -> None:
 def test_a_body_of_another_type(uploads: Uploads) -> None:
     url = uploads.begin("/f", 5)
     assert uploads.patch(url, 0, b"bytes", Content_Type="application/octet-stream").status_code == 415
+    assert uploads.patch(url, 0, b"bytes", Content_Encoding="gzip").status_code == 415
     assert uploads("PATCH", url, b"bytes", Content_Type=BYTES).status_code == 400
     assert uploads.offset(url) == 0
 
@@ -461,7 +473,7 @@ def test_one_that_hangs_keeps_nobody_waiting(server: Server, uploads: Uploads) -
         f"Authorization: {basic(*server.auth('alice'))}\r\nContent-Type: {BYTES}\r\nUpload-Offset: 0\r\n"
         "Content-Length: 1000000\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as hanging:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as hanging:
         hanging.sendall(head.encode() + b"x" * 500_000)
         assert uploads.offset(url) == 0
         assert uploads.patch(url, 0, b"y" * 1_000_000).status_code == 204
