@@ -4,6 +4,7 @@ A recorded run of every kind of change is cut at each call that reaches the disk
 or there, or partly there; a server is started on each such disk.
 """
 
+import hashlib
 import itertools
 import os
 import random
@@ -16,7 +17,10 @@ import pytest
 
 from baludav.db import checkpoints
 from baludav.errors import TokenExpired
+from baludav.tree.http.updates import Update
 from baludav.tree.reading import NO_TERMS
+from baludav.tree.records import uploads
+from baludav.tree.records.history import parsed
 from baludav.tree.tokens import Token
 from baludav.tree.tree import UserTree
 from tests.crash.installation import (
@@ -40,6 +44,7 @@ from tests.crash.recording import Recording
 from tests.crash.test_break_points import SEEN
 
 LARGE = bytes(range(256)) * 1_200
+PATCHED = LARGE[:1000] + b"patched" + LARGE[1007:]
 STATES = int(os.environ.get("BALUDAV_TEST_OUTAGES", "150"))
 """How many disks are looked at; `BALUDAV_TEST_OUTAGES=100000` looks at each."""
 
@@ -61,6 +66,23 @@ def _restore_version(user: UserTree) -> None:
     user.restore_version(path("file"), oldest.id)
 
 
+def _append(user: UserTree) -> None:
+    """An upload that grows in requests of 30,000 bytes."""
+    upload = user.create_upload(len(LARGE), path("grown"), NO_TERMS, note="")
+    for start in range(0, len(LARGE), 30_000):
+        upload, _, _ = user.append(upload, start, iter([memoryview(LARGE[start : start + 30_000])]), NO_TERMS)
+
+
+def _patch(user: UserTree) -> None:
+    with user.open_patch(path("grown"), NO_TERMS, Update(1000)) as patch:
+        patch.write(b"patched")
+        patch.commit()
+
+
+def _write_known(user: UserTree) -> None:
+    user.write_known(path("again"), NO_TERMS, hashlib.sha256(PATCHED).hexdigest(), len(PATCHED))
+
+
 WORK: list[tuple[str, Callable[[UserTree], object], Callable[[Tree], Tree]]] = [
     ("upload", _upload("new", LARGE), lambda tree: {**tree, "new": LARGE}),
     ("upload over", _upload("file", LARGE[:-7]), lambda tree: {**tree, "file": LARGE[:-7]}),
@@ -76,6 +98,9 @@ WORK: list[tuple[str, Callable[[UserTree], object], Callable[[Tree], Tree]]] = [
     ("move over a collection", move("c/d", "e"), lambda tree: moved(tree, "c/d", "e")),
     ("copy over a collection", copy("file", "d"), lambda tree: copied(tree, "file", "d")),
     ("delete a file", lambda user: user.delete(path("other"), NO_TERMS), lambda tree: without(tree, "other")),
+    ("append", _append, lambda tree: {**tree, "grown": LARGE}),
+    ("patch", _patch, lambda tree: {**tree, "grown": PATCHED}),
+    ("write what is known", _write_known, lambda tree: {**tree, "again": PATCHED}),
 ]
 
 
@@ -131,6 +156,7 @@ def _check(folder: Path, told: list[str]) -> None:
     house = open_installation(folder)
     try:
         user = user_of(house)
+        _check_upload(user)
         now = user.token()
         for number, token in enumerate(told):
             if str(now) == token:
@@ -138,6 +164,20 @@ def _check(folder: Path, told: list[str]) -> None:
             assert _followed(user, Token.parse(token), TREES[number]) == content(user)
     finally:
         house.close()
+
+
+def _check_upload(user: UserTree) -> None:
+    """So many bytes as are counted of an upload under way are there."""
+    _, root = user.namespace.roots()[0]
+    with user.tree.database.reading() as connection:
+        begun = [(upload, uploads.size(connection, upload)) for upload in uploads.of_root(connection, root.id)]
+    for upload, size in begun:
+        if upload.sha256 is None:
+            fd = root.storage.open(parsed(upload.begun))
+            try:
+                assert os.pread(fd, size, 0) == LARGE[:size]
+            finally:
+                os.close(fd)
 
 
 def _followed(user: UserTree, token: Token, tree: Tree) -> Tree:
