@@ -6,6 +6,7 @@ from pathlib import Path
 
 import requests
 
+from tests.http.client import etag
 from tests.serving import Server
 
 
@@ -27,3 +28,24 @@ def test_a_part_of_a_file(npm: Path, server: Server, folder: str) -> None:
     ran = _update(npm, server, folder, 100, "lost")
     assert (ran.returncode, "416" in ran.stderr) == (1, True), ran.stderr
     assert requests.get(f"{folder}/f", auth=server.auth("alice"), timeout=60).content == b"01abc567defghi"
+
+
+def test_notes(npm: Path, server: Server, folder: str) -> None:
+    """Made only if it is not there, listed with all below, read, locked and unlocked, copied and moved."""
+    name, password = server.auth("alice")
+    ran = subprocess.run(
+        ["node", str(npm / "notes.js"), json.dumps({"url": folder, "username": name, "password": password})],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    seen = json.loads(ran.stdout)
+    note = "/notes/a ä#%41?.md"
+    assert {"1", "2"} <= set(seen.pop("compliance"))
+    assert seen == {
+        "before": False, "made": True, "again": False, "listed": [["/notes", 0], [note, 6]], "text": "second",
+        "etag": etag(b"second").strip('"'), "locked": 423, "after": False,
+    }  # fmt: skip
+    stored = server.home("alice") / folder.rpartition("/")[2]
+    assert {str(path.relative_to(stored)): path.read_bytes() for path in stored.rglob("*") if path.is_file()} == {
+        "moved.md": b"second", "notes/copy.md": b"second"
+    }  # fmt: skip

@@ -28,7 +28,7 @@ def _preflight(server: Server, origin: str, path: str = "/dav/notes") -> request
 
 
 @pytest.mark.parametrize("origin", [APP, OBSIDIAN])
-@pytest.mark.parametrize("path", ["/dav/notes", "/remote.php/dav/files/alice/notes", "/api/sync/changes"])
+@pytest.mark.parametrize("path", ["/dav/notes", "/remote.php/dav/files/alice/notes", "/api/sync/changes", "/uploads/"])
 def test_an_app_that_is_allowed(open_server: Server, origin: str, path: str) -> None:
     """The browser asks without a password, and hears what may be sent and what may be read."""
     answer = _preflight(open_server, origin, path)
@@ -62,6 +62,12 @@ def test_an_app_at_work(open_server: Server) -> None:
         assert ask("GET", "/a.md", 200).content == b"note 2"
         ask("GET", "/a.md", 304, If_None_Match=etag(b"note 2"))
         assert "/notes/a.md" in ask("PROPFIND", "", 207, Depth="1").text
+    answer = requests.post(
+        f"{open_server.url}/uploads/", auth=open_server.auth("alice"), timeout=SECONDS,
+        headers={"Origin": APP, "Tus-Resumable": "1.0.0", "Upload-Length": "4", "Upload-Metadata": "path L25vdGVzL2I="},
+    )  # fmt: skip
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (201, APP)
+    assert {"Location", "Upload-Offset"} <= set(answer.headers["Access-Control-Expose-Headers"].split(", "))
     alice.session.auth = None
     ask("GET", "/a.md", 401)
     answer = requests.post(
