@@ -35,7 +35,7 @@ class Front:
             nonlocal status
             status = line
             allowed = self._config[KEY].config.settings.cors_origins
-            return start_response(line, headers + GUARDS + cors.headers(environ, allowed), exc_info)
+            return start_response(line, headers + _guards(headers) + cors.headers(environ, allowed), exc_info)
 
         try:
             special = SPECIAL.get(environ["PATH_INFO"])
@@ -51,6 +51,12 @@ class Front:
         finally:
             metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
             log.access(environ, status, begun)
+
+
+def _guards(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The guards of an answer; a page of the server itself brings a policy of its own."""
+    own = {name for name, _ in headers if name == "Content-Security-Policy"}
+    return [guard for guard in GUARDS if guard[0] not in own] if own else GUARDS
 
 
 def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.devices import Devices
+from baludav.accounts.logins import Logins
 from baludav.accounts.signin import SignIn
 from baludav.config import Config
 from baludav.db.engine import Database
@@ -26,6 +27,7 @@ class House:
     database: Database
     accounts: Accounts
     devices: Devices
+    logins: Logins
     sign_in: SignIn
     tree: Tree
     instance: UUID
@@ -45,4 +47,6 @@ def open_house(config: Config) -> House:
     assert instance is not None  # part of the schema
     accounts = Accounts(database)
     tree = Tree(config, database, accounts)
-    return House(config, database, accounts, Devices(database), SignIn(accounts), tree, UUID(instance))
+    return House(
+        config, database, accounts, Devices(database), Logins(database), SignIn(accounts), tree, UUID(instance)
+    )

@@ -10,8 +10,10 @@ from typing import Any
 from baludav.accounts.accounts import Principal
 from baludav.accounts.authorization import REALM, signed_in
 
-# What is answered to anybody: clients ask these before they have a password.
+# What is answered to anybody: clients ask these before they have a password. A GET of `/` too: if that asks for one,
+# the Nextcloud client takes this for a server without a page to sign in at.
 OPEN = frozenset(("/status.php", "/index.php/204"))
+OPEN_BELOW = "/index.php/login/"
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -31,9 +33,7 @@ class SignIn:
         self._config = config
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        principal = None
-        if environ["REQUEST_METHOD"] != "OPTIONS" and environ.get("PATH_INFO") not in OPEN:
-            principal = self._principal(environ)
+        principal = None if _is_open(environ) else self._principal(environ)
         environ["baludav.principal"] = principal
         # Empty, as WsgiDAV has it for a request nobody signed.
         environ["wsgidav.auth.user_name"] = principal.name if principal else ""
@@ -44,3 +44,10 @@ class SignIn:
     def _principal(self, environ: dict[str, Any]) -> Principal:
         house = self._config["baludav.house"]
         return signed_in(environ, house.sign_in, house.config.settings.trusted_proxies)
+
+
+def _is_open(environ: dict[str, Any]) -> bool:
+    method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or ""
+    if method == "OPTIONS" or path in OPEN or path.startswith(OPEN_BELOW):
+        return True
+    return path == "/" and method in ("GET", "HEAD")

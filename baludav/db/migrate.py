@@ -9,7 +9,7 @@ from sqlalchemy import Engine, inspect, select, text
 from baludav.db.engine import Database
 from baludav.db.tables import meta
 
-HEAD = "0009"
+HEAD = "0010"
 
 
 def upgrade(database: Database) -> None:

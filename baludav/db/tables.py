@@ -82,6 +82,20 @@ sign_in_failures = Table(  # shared by the workers; a row for each address and e
     Column("last_at", Float, nullable=False),  # seconds
 )
 
+logins = Table(  # programs that wait until their user grants them access in a browser
+    "logins",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("program_hash", String(64), nullable=False, unique=True),  # SHA-256 of 256 random bits, as the other
+    Column("page_hash", String(64), nullable=False, unique=True),
+    Column("client", String(255), nullable=False),  # what the program calls itself
+    Column("address", String(64), nullable=False),  # that it asked from, as failures are counted under
+    Column("begun_at", Float, nullable=False),  # seconds
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),  # who granted it; NULL: nobody yet
+    Column("revision", Integer),  # of the account at that time
+    sqlite_autoincrement=True,
+)
+
 storage_roots = Table(  # a folder on the disk that holds a home or a share
     "storage_roots",
     metadata,

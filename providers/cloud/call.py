@@ -1,19 +1,22 @@
 """A request on one of the paths that sync clients use beside the tree."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from baludav.accounts.accounts import Principal
+from baludav.accounts.address import client_scheme
 from baludav.accounts.authorization import BASIC
-from baludav.errors import MethodNotAllowed, NotFound, NotSignedIn
+from baludav.errors import BadRequest, MethodNotAllowed, NotFound, NotSignedIn
 from baludav.tree.paths import Path, stored
 from providers import xml
 from providers.house import House
 from providers.request import Answer, Headers
 
 MAX_FORM = 64 * 1024  # bytes
+_HOST = re.compile(r"[\w.~%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Call:
         if principal is None:
             raise NotSignedIn(headers=(("WWW-Authenticate", BASIC),))
         return principal
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of this server as the client knows them (RFC 6454), through trusted proxies too."""
+        host: str = self.environ.get("HTTP_HOST") or self.environ.get("SERVER_NAME") or ""
+        if not _HOST.fullmatch(host):
+            raise BadRequest("The Host field is malformed")
+        return f"{client_scheme(self.environ, self.house.config.settings.trusted_proxies)}://{host}"
 
     @property
     def query(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ def ocs(call: Call) -> Answer:
     if version not in ("v1.php", "v2.php"):
         raise NotFound()
     principal = call.principal
+    data: dict[str, Any] | None
     match call.method, *rest:
         case "GET", "cloud", "capabilities":
             data = _capabilities()
@@ -30,6 +31,9 @@ def ocs(call: Call) -> Answer:
             data = _user(call, principal)
         case "GET", "cloud", "users", name if name == principal.name:
             data = _user(call, principal)
+        case "DELETE", "core", "apppassword" if principal.device_id is not None:
+            data = None
+            _remove_device(call, principal, principal.device_id)
         case _:
             return _answer(call, None, 404 if is_second else 998, "There is no such service", 404 if is_second else 200)
     return _answer(call, data, 200 if is_second else 100)
@@ -87,6 +91,11 @@ def _capabilities() -> dict[str, Any]:
             "files_sharing": {"api_enabled": False, "public": {"enabled": False}, "resharing": False},
         },
     }
+
+
+def _remove_device(call: Call, principal: Principal, device_id: int) -> None:
+    """A client whose account is removed gives back the password that it got when it was set up."""
+    call.house.devices.remove(principal.id, call.house.devices.public_ids(principal.id)[device_id])
 
 
 def _user(call: Call, principal: Principal) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from baludav.errors import NotFound
 from baludav.tree.paths import Path, quote
-from providers.cloud import files, ocs, status, uploads
+from providers.cloud import files, login, ocs, status, uploads
 from providers.cloud.call import Call
 from providers.house import House
 from providers.request import Answer
@@ -13,6 +13,8 @@ from providers.request import Answer
 ROOMS: dict[Path, Callable[[Call], Answer]] = {
     ("status.php",): status.status,
     ("index.php", "204"): status.connectivity,
+    ("index.php", "login", "v2"): login.second,
+    ("index.php", "login", "flow"): login.first,
     ("ocs",): ocs.ocs,
     ("remote.php", "webdav"): files.webdav,
     ("remote.php", "dav", "files"): files.files,
