@@ -163,15 +163,15 @@ def etag_headers(resource: Resource, instance: UUID | None = None) -> Headers:
     headers = [("ETag", f'"{resource.etag}"')] if resource.etag else []
     if instance is not None:
         headers += [("OC-" + name, value) for name, value in headers]
-        headers.append(("OC-FileId", file_id(resource, instance)))
+        headers.append(("OC-FileId", file_id(resource.id, instance)))
         if resource.sha256 is not None:
             headers.append(("OC-Checksum", f"SHA256:{resource.sha256}"))
     return headers
 
 
-def file_id(resource: Resource, instance: UUID) -> str:
+def file_id(number: int | None, instance: UUID) -> str:
     """The id of a resource as sync clients know it: the number, and which installation counted it."""
-    return f"{resource.id or 0:08d}oc{instance.hex[:10]}"
+    return f"{number or 0:08d}oc{instance.hex[:10]}"
 
 
 def parse_mtime(environ: Mapping[str, Any]) -> int | None:

@@ -18,9 +18,12 @@ from baludav.tree.reading import NO_TERMS, Resource, Terms
 from baludav.tree.records import history, index, journal
 from baludav.tree.records.history import START, Deleted, Version
 from baludav.tree.records.index import Known
+from baludav.tree.records.locks import path_of
 from baludav.tree.roots import StorageRoot
 from baludav.tree.truth.hashing import hash_descriptor
 from baludav.tree.writing import Writing, Written
+
+_BATCH = 200
 
 
 class TrashEntry(NamedTuple):
@@ -28,11 +31,26 @@ class TrashEntry(NamedTuple):
 
     path: Path
     is_collection: bool
+    modified_ns: int
     deleted: Deleted
 
 
 class Restoring(Writing):
     """Looking at the history, and restoring from it."""
+
+    def find(self, resource_id: int) -> Path:
+        """Where a resource is that is known by its id.
+
+        Raises:
+            NotFound: there is none, or the user may not see it.
+        """
+        with self.tree.database.reading() as connection:
+            row = index.by_id(connection, resource_id)
+            names = path_of(connection, resource_id)
+        for mount, root in self.namespace.roots():
+            if row is not None and root.id == row.root_id and self.look((*mount, *names)).id == resource_id:
+                return (*mount, *names)
+        raise NotFound()
 
     def versions(self, path: Path) -> list[Version]:
         """Earlier bytes of a file, newest first.
@@ -94,9 +112,50 @@ class Restoring(Writing):
                     if row is not None:
                         path = (*mount, *history.parsed(entry.path))
                         # An admin sees the own home twice.
-                        found.setdefault(entry.resource_id, TrashEntry(path, row.is_collection, entry))
+                        trashed = TrashEntry(path, row.is_collection, row.mtime_ns, entry)
+                        found.setdefault(entry.resource_id, trashed)
         newest_first = sorted(found.values(), key=lambda entry: (-entry.deleted.deleted_ns, -entry.deleted.resource_id))
         return newest_first[:most]
+
+    def trashed(self, trash_id: int) -> TrashEntry:
+        """One thing in the trash.
+
+        Raises:
+            NotFound: no such thing in the user's trash.
+        """
+        entry, _, mount = self._deleted(trash_id)
+        with self.tree.database.reading() as connection:
+            row = index.by_id(connection, trash_id)
+        if row is None:
+            raise NotFound("There is no such thing in the trash")
+        return TrashEntry((*mount, *history.parsed(entry.path)), row.is_collection, row.mtime_ns, entry)
+
+    def open_trashed(self, trash_id: int) -> int:
+        """A descriptor for reading the bytes of a file in the trash, which the caller closes."""
+        entry, root, _ = self._deleted(trash_id)
+        return root.storage.open(history.parsed(entry.kept))
+
+    def remove_trashed(self, trash_id: int) -> None:
+        """Remove something from the trash for good, with its versions.
+
+        Raises:
+            NotFound: no such thing in the user's trash.
+            Unavailable: its disk is not mounted.
+        """
+        entry, root, _ = self._deleted(trash_id)
+        self._remove(root, [entry])
+
+    def empty_trash(self) -> None:
+        """Remove everything for good that lies in the trash where the user may write.
+
+        Raises:
+            Unavailable: a disk is not mounted; what lies on those before it is gone.
+        """
+        for mount, root in self.namespace.roots():
+            before = START if self.namespace.place(mount).can_write else (0, 0)
+            while entries := self._trash_of(root, before):
+                self._remove(root, entries)
+                before = entries[-1].deleted_ns, entries[-1].resource_id
 
     def restore_deleted(self, trash_id: int) -> Written:
         """Bring something back from the trash to where it was, or beside it if another has taken its place.
@@ -150,6 +209,19 @@ class Restoring(Writing):
                 root.storage.move(place.names, root.storage, kept)
                 raise
         return Written(self.resource_of(place, known), is_created=True)
+
+    def _trash_of(self, root: StorageRoot, before: tuple[int, int]) -> list[Deleted]:
+        with self.tree.database.reading() as connection:
+            return history.trash_of(connection, root.id, before=before, most=_BATCH)
+
+    def _remove(self, root: StorageRoot, entries: list[Deleted]) -> None:
+        root.storage.free()  # the disk is there: else the rows would go, and the bytes stay
+
+        def work(connection: Connection) -> list[Path]:
+            return [kept for entry in entries for kept in history.remove_from_trash(connection, entry)]
+
+        for kept in self.tree.database.commit(work):
+            root.storage.drop(kept)
 
     def _require_collection(self, path: Path) -> None:
         try:

@@ -28,7 +28,7 @@ def permissions(resource: Resource) -> str:
 
 
 def _id(live: "Live", resource: Resource) -> str:
-    return f"<oc:id>{file_id(resource, live.instance)}</oc:id>"
+    return f"<oc:id>{file_id(resource.id, live.instance)}</oc:id>"
 
 
 def _number(live: "Live", resource: Resource) -> str:

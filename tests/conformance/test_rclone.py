@@ -265,3 +265,24 @@ def test_two_folders_stay_the_same_through_the_server(rclone: Rclone, stored: Pa
         bisync(side)
     assert not (first / "renamed").exists()
     assert contents(first) == contents(second) == contents(stored)
+
+
+def test_the_trash_is_looked_through_and_emptied(server: Server, rclone: Rclone, vendor: str) -> None:
+    """By the path that sync clients know: another place of the same account."""
+    user = f"rclone-trash-{vendor}"
+    server.add_user(user)
+    files, trash = (
+        f":webdav,vendor={vendor},user={user},pass={rclone('obscure', server.auth(user)[1]).strip()},"
+        f"url='{server.url}/remote.php/dav/{place}/{user}':"
+        for place in ("files", "trashbin")
+    )
+    for name in ("one", "two", "three"):
+        rclone("rcat", f"{files}{name}", input=name.encode())
+        rclone("deletefile", f"{files}{name}")
+    names = {name.partition(".d")[0]: name for name in rclone("lsf", f"{trash}trash").split()}
+    assert set(names) == {"one", "two", "three"}
+    assert rclone("cat", f"{trash}trash/{names['one']}") == "one"
+    rclone("deletefile", f"{trash}trash/{names['two']}")
+    assert set(rclone("lsf", f"{trash}trash").split()) == {names["one"], names["three"]}
+    rclone("purge", f"{trash}trash")
+    assert rclone("lsf", f"{trash}trash") == ""

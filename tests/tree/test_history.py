@@ -1,5 +1,6 @@
 """What is overwritten or deleted is kept, can be had back, and goes when its time is over."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from baludav.db.tables import storage_roots, trash, versions
-from baludav.errors import DiskFull, NotFound
+from baludav.errors import DiskFull, NotFound, Unavailable
 from baludav.tree.disk.local import LocalStorage
 from baludav.tree.disk.temporary import TemporaryFile
 from baludav.tree.reading import NO_TERMS
@@ -21,6 +22,7 @@ from baludav.tree.upkeep import expiry
 from baludav.tree.upkeep.recovery import recover
 from providers.house import House
 from tests.crash.installation import content, history_of, open_installation, path, prepare, put, user_of
+from tests.serving import wait_for
 
 
 @pytest.fixture
@@ -88,6 +90,78 @@ def test_restoring_a_version_is_a_write(user: UserTree) -> None:
         user.restore_version(path("file"), 999)
     with pytest.raises(NotFound):
         user.restore_version(path("other"), version.id)
+
+
+def test_what_is_removed_from_the_trash_is_gone(house: House, user: UserTree, tmp_path: Path) -> None:
+    """With all below it, and its versions; other things in the trash stay."""
+    put(user, "d/sub/y", b"y2")
+    put(user, "file", b"second")
+    kept = tmp_path / "data/files/alice/.baludav/kept"
+    before = len(list(kept.iterdir()))
+    for name in ("d", "file", "e"):
+        user.delete(path(name), NO_TERMS)
+    ids = {entry.path: entry.deleted.resource_id for entry in user.trash()}
+    for name in ("d", "file"):
+        user.remove_trashed(ids[(name,)])
+    assert [entry.path for entry in user.trash()] == [("e",)]
+    assert len(list(kept.iterdir())) < before + 3
+    for gone in (ids[("d",)], 999):
+        with pytest.raises(NotFound):
+            user.remove_trashed(gone)
+        with pytest.raises(NotFound):
+            user.trashed(gone)
+        with pytest.raises(NotFound):
+            user.restore_deleted(gone)
+    user.empty_trash()
+    assert user.trash() == []
+    assert list(kept.iterdir()) == []
+
+
+def test_a_large_trash_is_emptied(user: UserTree, tmp_path: Path) -> None:
+    for number in range(450):
+        user.make_collection(path(f"many{number}"), NO_TERMS)
+        user.delete(path(f"many{number}"), NO_TERMS)
+    user.empty_trash()
+    assert user.trash() == []
+    assert list((tmp_path / "data/files/alice/.baludav/kept").iterdir()) == []
+
+
+def test_bytes_outlast_a_disk_that_is_not_there(user: UserTree, tmp_path: Path) -> None:
+    """What lies in the trash of a disk that is not mounted stays in the index, so that it is found again."""
+    user.delete(path("file"), NO_TERMS)
+    marker = tmp_path / "data/files/alice/.baludav/root"
+    away = marker.rename(tmp_path / "away")
+    (entry,) = user.trash()
+
+    def is_missed() -> bool:
+        with contextlib.suppress(Unavailable):
+            return user.look(()) is None
+        return True
+
+    wait_for(is_missed, 10, "it is noticed that the disk is not there")
+    for remove in (user.empty_trash, lambda: user.remove_trashed(entry.deleted.resource_id)):
+        with pytest.raises(Unavailable):
+            remove()
+    away.rename(marker)
+    assert user.trash() == [entry]
+    user.restore_deleted(entry.deleted.resource_id)
+    assert content(user)["file"] == b"old bytes"
+
+
+def test_a_resource_is_found_by_its_id(user: UserTree) -> None:
+    """Where it is now, wherever it was; not while it is in the trash."""
+    number = user.look(path("d/x")).id
+    assert number is not None
+    assert user.find(number) == path("d/x")
+    _move(user, "d", "moved")
+    assert user.find(number) == path("moved/x")
+    user.delete(path("moved"), NO_TERMS)
+    for missing in (number, 0, 1 << 60):
+        with pytest.raises(NotFound):
+            user.find(missing)
+    top = user.look(()).id
+    assert top is not None
+    assert user.find(top) == ()
 
 
 @pytest.mark.parametrize("name", ["copy", "move"])
