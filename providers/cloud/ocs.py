@@ -26,7 +26,7 @@ def ocs(call: Call) -> Answer:
     data: dict[str, Any] | None
     match call.method, *rest:
         case "GET", "cloud", "capabilities":
-            data = _capabilities()
+            data = _capabilities(keeps_versions=call.house.config.settings.history_versions > 0)
         case "GET", "cloud", "user":
             data = _user(call, principal)
         case "GET", "cloud", "users", name if name == principal.name:
@@ -61,7 +61,7 @@ def _element(name: str, value: Any) -> str:
     return f"<{name}>{inside}</{name}>" if inside else f"<{name}/>"
 
 
-def _capabilities() -> dict[str, Any]:
+def _capabilities(*, keeps_versions: bool) -> dict[str, Any]:
     major, minor, micro, _ = VERSION
     return {
         "version": {
@@ -86,7 +86,14 @@ def _capabilities() -> dict[str, Any]:
                 "httpErrorCodesThatResetFailingChunkedUploads": [400, 404],
             },
             "checksums": {"supportedTypes": ["SHA256", "SHA1", "MD5"], "preferredUploadType": "SHA256"},
-            "files": {"bigfilechunking": True, "versioning": True, "undelete": True},
+            "files": {
+                "bigfilechunking": True,
+                "versioning": keeps_versions,
+                "version_labeling": False,
+                "version_deletion": False,
+                "undelete": True,
+                "delete_from_trash": True,
+            },
             "uploadConflictFiles": True,
             "files_sharing": {"api_enabled": False, "public": {"enabled": False}, "resharing": False},
         },
