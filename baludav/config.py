@@ -82,6 +82,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     history_versions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     history_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
     checksums: tuple[Literal["sha1", "md5"], ...] = ("sha1", "md5")
+    bulk_upload: bool = False
     max_lock_seconds: Seconds = 86_400
     infinity_limit: Annotated[int, msgspec.Meta(ge=0)] = 20_000
     keep_alive_seconds: Seconds = 75

@@ -7,6 +7,7 @@ always answers 200; version 2 uses the numbers of HTTP.
 from typing import Any
 
 from baludav.accounts.accounts import Principal
+from baludav.config import Settings
 from baludav.errors import NotFound
 from providers import xml
 from providers.cloud.call import Call, json_answer, text_answer
@@ -26,7 +27,7 @@ def ocs(call: Call) -> Answer:
     data: dict[str, Any] | None
     match call.method, *rest:
         case "GET", "cloud", "capabilities":
-            data = _capabilities(keeps_versions=call.house.config.settings.history_versions > 0)
+            data = _capabilities(call.house.config.settings)
         case "GET", "cloud", "user":
             data = _user(call, principal)
         case "GET", "cloud", "users", name if name == principal.name:
@@ -61,7 +62,7 @@ def _element(name: str, value: Any) -> str:
     return f"<{name}>{inside}</{name}>" if inside else f"<{name}/>"
 
 
-def _capabilities(*, keeps_versions: bool) -> dict[str, Any]:
+def _capabilities(settings: Settings) -> dict[str, Any]:
     major, minor, micro, _ = VERSION
     return {
         "version": {
@@ -83,12 +84,13 @@ def _capabilities(*, keeps_versions: bool) -> dict[str, Any]:
                 "chunking": "1.0",
                 # In order, chunks are hashed as they come, and the last step takes no time.
                 "chunkingParallelUploadDisabled": True,
+                **({"bulkupload": "1.0"} if settings.bulk_upload else {}),
                 "httpErrorCodesThatResetFailingChunkedUploads": [400, 404],
             },
             "checksums": {"supportedTypes": ["SHA256", "SHA1", "MD5"], "preferredUploadType": "SHA256"},
             "files": {
                 "bigfilechunking": True,
-                "versioning": keeps_versions,
+                "versioning": settings.history_versions > 0,
                 "version_labeling": False,
                 "version_deletion": False,
                 "undelete": True,

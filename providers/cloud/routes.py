@@ -5,7 +5,7 @@ from typing import Any
 
 from baludav.errors import NotFound
 from baludav.tree.paths import Path, quote
-from providers.cloud import files, login, ocs, status, trash, uploads, versions
+from providers.cloud import bulk, files, login, ocs, status, trash, uploads, versions
 from providers.cloud.call import Call
 from providers.house import House
 from providers.request import Answer
@@ -19,6 +19,7 @@ ROOMS: dict[Path, Callable[[Call], Answer]] = {
     ("remote.php", "webdav"): files.webdav,
     ("remote.php", "dav", "files"): files.files,
     ("remote.php", "dav", "uploads"): uploads.uploads,
+    ("remote.php", "dav", "bulk"): bulk.bulk,
     ("remote.php", "dav", "trashbin"): trash.trashbin,
     ("remote.php", "dav", "versions"): versions.versions,
 }

@@ -93,17 +93,16 @@ def _finish(request: Request, name: str) -> Answer:
     target = request.destination()
     if not target:
         raise BadRequest("The destination must be a file")
-    modified_ns = parse_mtime(request.environ)
     written = request.user.finish_upload(
         name,
         target,
         request.terms,
         overwrite=request.overwrites,
         length=_number(request, "OC-Total-Length"),
-        modified_ns=modified_ns,
+        modified_ns=parse_mtime(request.environ),
         announced=announced_digests(request),
     )
-    return answer_of(request, target, written, is_time_kept=modified_ns is not None)
+    return answer_of(request, target, written)
 
 
 def _number(request: Request, field: str) -> int | None:

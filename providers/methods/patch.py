@@ -33,12 +33,11 @@ def _update(request: Request) -> Answer:
         algorithm.replace("-", ""): digest.hex()
         for algorithm, digest in parse_digest(request.header("Content-Digest") or "").items()
     }
-    modified_ns = parse_mtime(request.environ)
     upload = request.user.open_patch(request.path, request.terms, update, length=length, announced=announced)
     with upload:
         receive(request, upload, length)
-        written = upload.commit(modified_ns=modified_ns)
-    return answer_of(request, request.path, written, is_time_kept=modified_ns is not None)
+        written = upload.commit(modified_ns=parse_mtime(request.environ))
+    return answer_of(request, request.path, written)
 
 
 def _hash(request: Request) -> Answer | None:

@@ -22,6 +22,11 @@ _OC_CHECKSUM = re.compile(r"(SHA256|SHA1|MD5|ADLER32):([0-9A-Fa-f]+)\Z", re.IGNO
 
 def handle(request: Request) -> Answer:
     """Answer PUT."""
+    return answer_of(request, request.path, write(request))
+
+
+def write(request: Request) -> Written:
+    """Do what a PUT asks for."""
     environ = request.environ
     _refuse_parts(request)
     if request.names_collection:
@@ -30,13 +35,11 @@ def handle(request: Request) -> Answer:
     length = body_length(environ)
     announced = announced_digests(request)
     modified_ns = parse_mtime(environ)
-    if length is not None and length <= _SMALL and request.header("Expect") is None:
-        data = _whole(environ["wsgi.input"], length)
-        _require_expected(request, length)
-        written = request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, announced=announced)
-    else:
-        written = _stream(request, length, modified_ns, announced)
-    return answer_of(request, request.path, written, is_time_kept=modified_ns is not None)
+    if length is None or length > _SMALL or request.header("Expect") is not None:
+        return _stream(request, length, modified_ns, announced)
+    data = _whole(environ["wsgi.input"], length)
+    _require_expected(request, length)
+    return request.user.replace(request.path, request.terms, data, modified_ns=modified_ns, announced=announced)
 
 
 def receive(request: Request, upload: Incoming, length: int | None) -> None:
@@ -53,16 +56,12 @@ def receive(request: Request, upload: Incoming, length: int | None) -> None:
     _require_expected(request, upload.size)
 
 
-def answer_of(request: Request, path: Path, written: Written, *, is_time_kept: bool) -> Answer:
-    """The answer to a request that wrote the bytes of a resource.
-
-    Args:
-        is_time_kept: the client named the time of modification.
-    """
+def answer_of(request: Request, path: Path, written: Written) -> Answer:
+    """The answer to a request that wrote the bytes of a resource."""
     if request.header("OC-Conflict") is not None:
         conflicts.keep(request, written.resource)
     headers = [*request.about(written.resource), ("Last-Modified", http_date(written.resource.modified))]
-    if is_time_kept:
+    if parse_mtime(request.environ) is not None:
         headers.append(("X-OC-Mtime", "accepted"))
     if written.is_created:
         headers += [("Location", request.href(path, is_collection=False)), ("Content-Length", "0")]

@@ -121,11 +121,10 @@ def _are_equal(*devices: Device) -> bool:
     return all(device.contents() == home for device in devices)
 
 
-class Syncing:
-    """The scenarios, inherited by a test module for each client."""
+class Pair:
+    """Two devices with the same client."""
 
     program = ""
-    refuses = ""  # names that begin so are left where they are by the client itself
 
     @pytest.fixture
     def devices(self, server: Server, tmp_path: Path) -> tuple[Device, Device]:
@@ -134,6 +133,12 @@ class Syncing:
         server.add_user(user)
         first, second = (Device(server, user, self.program, tmp_path / name) for name in ("first", "second"))
         return first, second
+
+
+class Syncing(Pair):
+    """The scenarios, inherited by a test module for each client."""
+
+    refuses = ""  # names that begin so are left where they are by the client itself
 
     def test_a_tree_with_awkward_names_arrives_and_then_rests(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
@@ -156,11 +161,11 @@ class Syncing:
 
     def test_edits_deletions_and_new_files_of_both(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
-        _write(first, {"a": b"1", "b": b"1", "c": b"1", "in/d": b"1", "in/e": b"1", "gone/f": b"1"})
+        write(first, {"a": b"1", "b": b"1", "c": b"1", "in/d": b"1", "in/e": b"1", "gone/f": b"1"})
         rest(first, second)
-        _write(first, {"a": b"edited", "new/by first": b"2"})
+        write(first, {"a": b"edited", "new/by first": b"2"})
         first.path("c").unlink()
-        _write(second, {"in/d": b"edited", "new/by second": b"2"})
+        write(second, {"in/d": b"edited", "new/by second": b"2"})
         second.path("in/e").unlink()
         second.path("gone/f").unlink()
         second.path("gone").rmdir()
@@ -173,7 +178,7 @@ class Syncing:
     def test_renames_send_no_bytes(self, devices: tuple[Device, Device]) -> None:
         """Files and folders, into each other, and renamed while the other edits."""
         first, second = devices
-        _write(first, {"a": b"a" * 1000, "in/b": b"b" * 1000, "in/deep/c": b"c" * 1000, "d": b"d" * 1000})
+        write(first, {"a": b"a" * 1000, "in/b": b"b" * 1000, "in/deep/c": b"c" * 1000, "d": b"d" * 1000})
         rest(first, second)
         first.path("a").rename(first.path("in/a b"))
         first.path("in").rename(first.path("out #1"))
@@ -185,17 +190,17 @@ class Syncing:
         rest(first, second)
         assert second.path("out #1/a b").read_bytes() == b"a" * 1000
         first.path("d").rename(first.path("e"))
-        _write(second, {"out #1/b": b"edited meanwhile"})
+        write(second, {"out #1/b": b"edited meanwhile"})
         rest(first, second)
         assert first.path("out #1/b").read_bytes() == b"edited meanwhile"
 
     def test_both_edited_one_file(self, devices: tuple[Device, Device]) -> None:
         """Neither edit is lost: the one that comes second is kept beside the first, on both devices."""
         first, second = devices
-        _write(first, {"doc.txt": b"base"})
+        write(first, {"doc.txt": b"base"})
         rest(first, second)
-        _write(first, {"doc.txt": b"from the first"})
-        _write(second, {"doc.txt": b"from the second device"})
+        write(first, {"doc.txt": b"from the first"})
+        write(second, {"doc.txt": b"from the second device"})
         first.sync()
         second.sync()
         rest(first, second)
@@ -205,10 +210,10 @@ class Syncing:
 
     def test_the_same_edit_on_both_is_no_conflict(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
-        _write(first, {"doc.txt": b"base"})
+        write(first, {"doc.txt": b"base"})
         rest(first, second)
         for device in devices:
-            _write(device, {"doc.txt": b"the same on both"})
+            write(device, {"doc.txt": b"the same on both"})
         first.sync()
         second.sync()
         rest(first, second)
@@ -217,10 +222,10 @@ class Syncing:
     def test_edited_here_deleted_there(self, devices: tuple[Device, Device]) -> None:
         """The edit survives."""
         first, second = devices
-        _write(first, {"doc.txt": b"base", "other": b"1"})
+        write(first, {"doc.txt": b"base", "other": b"1"})
         rest(first, second)
         first.path("doc.txt").unlink()
-        _write(second, {"doc.txt": b"edited while it was deleted elsewhere"})
+        write(second, {"doc.txt": b"edited while it was deleted elsewhere"})
         first.sync()
         second.sync()
         rest(first, second)
@@ -229,7 +234,7 @@ class Syncing:
     def test_changes_on_the_disk_of_the_server(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
         # Where everything changes at once, a client asks the person at the screen.
-        _write(first, {"a": b"1", "b": b"1", "in/c": b"1", "stays": b"1"})
+        write(first, {"a": b"1", "b": b"1", "in/c": b"1", "stays": b"1"})
         rest(first, second)
         home = first.server.home(first.user)
         (home / "a").write_bytes(b"changed by hand")
@@ -270,7 +275,7 @@ class Syncing:
         """The server dies while files come, and the client loses its journal; what has arrived is no conflict."""
         first, second = devices
         server = first.server
-        _write(first, {f"{number}": b"%d" % number * 1000 for number in range(150)})
+        write(first, {f"{number}": b"%d" % number * 1000 for number in range(150)})
         with first.started() as running:
             wait_for(lambda: f" {first.user} PUT " in server.log.read_text(), SECONDS, "a file has come")
             server.kill()
@@ -287,10 +292,10 @@ class Syncing:
         """What came after the backup is sent again by the devices that have it, and deleted by none."""
         first, second = devices
         server = first.server
-        _write(first, {"old": b"1", "in/old": b"1"})
+        write(first, {"old": b"1", "in/old": b"1"})
         rest(first, second)
         home = server.home(first.user)
-        _write(first, {"new": b"2", "in/new": b"2"})
+        write(first, {"new": b"2", "in/new": b"2"})
         rest(first, second)
         server.stop()
         for name in ("new", "in/new"):  # as if the backup had been older
@@ -305,14 +310,14 @@ class Syncing:
 
     def test_many_small_files(self, devices: tuple[Device, Device]) -> None:
         first, second = devices
-        _write(first, {f"{number % 20}/{number}": b"%d" % number for number in range(400)})
+        write(first, {f"{number % 20}/{number}": b"%d" % number for number in range(400)})
         first.sync()
         second.sync()
         assert second.contents() == first.contents()
         assert len(second.contents()) == 420
 
 
-def _write(device: Device, files: dict[str, bytes]) -> None:
+def write(device: Device, files: dict[str, bytes]) -> None:
     for name, body in files.items():
         path = device.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
