@@ -4,6 +4,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,22 @@ def test_uploads_and_downloads(alice: Behind, backend: Server) -> None:
         got = alice.get(f"/{name}")
         assert (got.status_code, got.content, got.headers["ETag"]) == (200, whole, etag(whole))
         assert (backend.home("alice") / alice.top[1:] / name).read_bytes() == whole
+
+
+def test_a_sync_client_is_told_the_address_of_the_proxy(backend: Server, nginx: Nginx) -> None:
+    """For the page where its user signs in, for its polls, and as the server that it connects to."""
+    session = requests.Session()
+    session.verify, session.trust_env = str(nginx.certificate), False
+    origin = f"https://localhost:{nginx.port}"
+    asked = session.post(f"{origin}/index.php/login/v2", timeout=SECONDS).json()
+    assert asked["login"].startswith(f"{origin}/index.php/login/v2/flow/")
+    page = session.get(asked["login"], timeout=SECONDS)
+    (token,) = re.findall('name="token" value="([^"]*)"', page.text)
+    user, password = backend.auth("alice")
+    form = {"token": token, "user": user, "password": password}
+    assert session.post(asked["login"], data=form, timeout=SECONDS).status_code == 200
+    given = session.post(asked["poll"]["endpoint"], data={"token": asked["poll"]["token"]}, timeout=SECONDS).json()
+    assert (given["server"], given["loginName"]) == (origin, "alice")
 
 
 def test_an_upload_goes_straight_through(alice: Behind, backend: Server, nginx: Nginx) -> None:
