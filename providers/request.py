@@ -14,7 +14,7 @@ from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path, parse_destination, quote
 from baludav.tree.reading import NO_TERMS, Resource, Terms
 from baludav.tree.tree import UserTree
-from providers import xml
+from providers import bodies
 from providers.house import House
 
 Headers = list[tuple[str, str]]
@@ -132,7 +132,7 @@ class Request:
     def body(self) -> etree._Element | None:
         """The XML body; None if there is none."""
         limit = parse_size(self.house.config.settings.max_xml) or 1 << 20
-        return xml.parse_body(xml.read_body(self.environ, limit))
+        return bodies.parse_body(bodies.read_body(self.environ, limit))
 
     def about(self, resource: Resource) -> Headers:
         """Header fields that tell what a resource is now."""

@@ -47,7 +47,7 @@ class SignIn:
 
 
 def _is_open(environ: dict[str, Any]) -> bool:
-    method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or ""
+    method, path = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + (environ.get("PATH_INFO") or "")
     if method == "OPTIONS" or path in OPEN or path.startswith(OPEN_BELOW):
         return True
     return path == "/" and method in ("GET", "HEAD")

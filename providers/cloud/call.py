@@ -11,7 +11,7 @@ from baludav.accounts.address import client_scheme
 from baludav.accounts.authorization import BASIC
 from baludav.errors import BadRequest, MethodNotAllowed, NotFound, NotSignedIn
 from baludav.tree.paths import Path, stored
-from providers import xml
+from providers import bodies
 from providers.house import House
 from providers.request import Answer, Headers
 
@@ -61,7 +61,7 @@ class Call:
 
     def form(self) -> dict[str, str]:
         """The fields of an HTML form in the body."""
-        body = xml.read_body(self.environ, MAX_FORM)
+        body = bodies.read_body(self.environ, MAX_FORM)
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
     def require_method(self, *methods: str) -> None:

@@ -11,7 +11,7 @@ from lxml import etree
 from baludav.errors import Failure
 from baludav.tree.paths import Path, parse, quote
 from baludav.tree.reading import Resource
-from providers import xml
+from providers import bodies, values
 from providers.request import Headers, Request
 
 _FIELDS = ("OC-ConflictBaseFileId", "OC-ConflictBaseMtime", "OC-ConflictBaseEtag", "OC-ConflictInitialBasePath")
@@ -29,7 +29,7 @@ def keep(request: Request, copy: Resource) -> None:
     for name, value in said.items():
         etree.SubElement(element, f"{{urn:baludav:cloud}}{name}").text = value
     try:
-        request.user.patch(copy.path, request.submitted, {_PROPERTY: xml.serialize_property(element).encode()})
+        request.user.patch(copy.path, request.submitted, {_PROPERTY: values.serialize_property(element).encode()})
     except Failure:
         return  # the copy itself is there
     base = _base(said.get("OC-ConflictInitialBasePath", ""))
@@ -43,7 +43,7 @@ def fields(request: Request, resource: Resource) -> Headers:
     kept = request.user.properties(resource).get(_PROPERTY)
     if kept is None:
         return []
-    said = xml.parse_property(kept.decode())
+    said = bodies.parse_property(kept.decode())
     found = {etree.QName(one).localname: one.text or "" for one in said}
     return [("OC-Conflict", "1"), *((name, found[name]) for name in _FIELDS if name in found)]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from providers import xml
+from providers import bodies, xml
 from providers.cloud.call import Call
 from providers.methods.options import DAV_HEADERS
 from providers.request import Answer, Headers, Request
@@ -54,7 +54,7 @@ class Bytes:
 def listed(request: Request, top: Thing, members: Iterable[Thing]) -> Answer:
     """Answer PROPFIND on something, with its members unless `Depth` is 0."""
     depth = request.depth("1", ("0", "1", "infinity"))
-    wanted = xml.parse_propfind(request.body())
+    wanted = bodies.parse_propfind(request.body())
     answer = xml.Multistatus()
     for thing in (top,) if depth == "0" else (top, *members):
         answer.response(thing.href, _propstats(thing.properties, wanted))
@@ -76,7 +76,7 @@ def options(allowed: str) -> Answer:
     return Answer(200, [*DAV_HEADERS, ("Allow", allowed), ("Content-Length", "0")])
 
 
-def _propstats(properties: Mapping[str, str], wanted: xml.Wanted) -> list[tuple[int, list[str]]]:
+def _propstats(properties: Mapping[str, str], wanted: bodies.Wanted) -> list[tuple[int, list[str]]]:
     if wanted.kind == "propname":
         return [(200, [xml.fragment(name) for name in properties])]
     asked = tuple(properties) if wanted.kind == "allprop" else wanted.names

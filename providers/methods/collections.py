@@ -1,7 +1,7 @@
 """MKCOL (RFC 4918 §9.3, RFC 5689) and DELETE (RFC 4918 §9.6)."""
 
 from baludav.errors import BadRequest, Forbidden, Locked, UnsupportedMediaType
-from providers import xml
+from providers import bodies, values, xml
 from providers.live import PROPERTIES, SETTABLE
 from providers.request import Answer, Request
 
@@ -12,7 +12,7 @@ def make(request: Request) -> Answer:
     if has_body and "xml" not in request.environ.get("CONTENT_TYPE", ""):
         raise UnsupportedMediaType("A body of MKCOL must be XML (RFC 5689)")
     dead: dict[str, bytes | None] = {}
-    for verb, what in xml.parse_mkcol(request.body()):
+    for verb, what in bodies.parse_mkcol(request.body()):
         if verb != "set" or isinstance(what, str):
             continue
         name = str(what.tag)
@@ -22,7 +22,7 @@ def make(request: Request) -> Answer:
         elif name in PROPERTIES and name not in SETTABLE:
             raise Forbidden(condition="cannot-modify-protected-property")
         else:
-            dead[name] = xml.serialize_property(what).encode()
+            dead[name] = values.serialize_property(what).encode()
     made = request.user.make_collection(request.path, request.terms, dead).resource
     location = request.href(request.path, is_collection=True)
     about = request.about(made) if request.is_cloud else []

@@ -7,7 +7,7 @@ from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path
 from baludav.tree.reading import Terms
 from baludav.tree.records.locks import Lock
-from providers import xml
+from providers import bodies, xml
 from providers.live import Live
 from providers.request import Answer, Request
 
@@ -21,7 +21,7 @@ def lock(request: Request) -> Answer:
     if root is None:
         found, lock_root = request.user.refresh_lock(request.path, _refresh_terms(request), timeout=timeout)
         return _answer(request, found, lock_root, 200)
-    info = xml.parse_lockinfo(root)
+    info = bodies.parse_lockinfo(root)
     is_infinite = request.depth("infinity", ("0", "infinity")) == "infinity"
     request.require_collection_name()
     found, lock_root, is_created = request.user.lock(

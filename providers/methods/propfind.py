@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from baludav.errors import Forbidden, NotFound
 from baludav.tree.reading import Resource
-from providers import xml
+from providers import bodies, xml
 from providers.live import IN_ALLPROP, PROPERTIES, SETTABLE, Live
 from providers.request import Answer, Request
 
@@ -17,7 +17,7 @@ _OLD_QUOTA = {"{DAV:}quota", "{DAV:}quotaused"}
 def handle(request: Request) -> Answer:
     """Answer PROPFIND."""
     depth = request.depth("infinity", ("0", "1", "infinity"))
-    wanted = xml.parse_propfind(request.body())
+    wanted = bodies.parse_propfind(request.body())
     top = request.look()
     request.user.check_if(request.path, request.terms)
     answer = xml.Multistatus()
@@ -54,7 +54,7 @@ def _levels(request: Request, top: Resource, depth: str) -> Iterator[list[Resour
 class Properties:
     """Makes the response elements of one PROPFIND or REPORT."""
 
-    def __init__(self, request: Request, wanted: xml.Wanted) -> None:
+    def __init__(self, request: Request, wanted: bodies.Wanted) -> None:
         self._request = request
         self._kind = wanted.kind
         self._names = _without_quota(wanted.names)

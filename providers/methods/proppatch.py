@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from baludav.tree.http.preconditions import parse_date
-from providers import xml
+from providers import bodies, values, xml
 from providers.live import PROPERTIES, SETTABLE
 from providers.request import Answer, Request
 
@@ -43,7 +43,7 @@ _SETTABLE = {*SETTABLE, *_MODIFIED, *_CREATED}
 
 def handle(request: Request) -> Answer:
     """Answer PROPPATCH."""
-    instructions = xml.parse_proppatch(request.body())
+    instructions = bodies.parse_proppatch(request.body())
     resource = request.look()
     dead: dict[str, bytes | None] = {}
     times: dict[str, int] = {}
@@ -66,7 +66,7 @@ def handle(request: Request) -> Answer:
                 else:
                     times[kind] = seconds * 1_000_000_000
         if name not in _NOT_KEPT:
-            dead[name] = xml.serialize_property(what).encode()
+            dead[name] = values.serialize_property(what).encode()
     if not failed:
         request.user.patch(
             resource.path, request.terms, dead, modified_ns=times.get("modified"), created_ns=times.get("created")

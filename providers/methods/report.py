@@ -3,7 +3,7 @@
 from baludav.errors import BadRequest, Forbidden, TokenExpired
 from baludav.tree.feed import Token
 from baludav.tree.reading import Resource
-from providers import xml
+from providers import bodies, xml
 from providers.live import SYNC_URN
 from providers.methods.propfind import Properties
 from providers.request import Answer, Request
@@ -13,7 +13,7 @@ _AT_ONCE = 5000  # responses in one answer; a client goes on with the token it g
 
 def handle(request: Request) -> Answer:
     """Answer REPORT."""
-    asked = xml.parse_sync_collection(request.body(), request.header("Depth"))
+    asked = bodies.parse_sync_collection(request.body(), request.header("Depth"))
     if (request.header("Depth") or "0").strip() not in ("0", "1", "infinity"):
         raise BadRequest("Depth must be 0 here (RFC 6578 §3.2)")
     if not request.look().is_collection:
@@ -33,7 +33,7 @@ def handle(request: Request) -> Answer:
 
 
 def _changes(
-    request: Request, asked: xml.SyncCollection, most: int
+    request: Request, asked: bodies.SyncCollection, most: int
 ) -> tuple[list[Resource], list[tuple[tuple[str, ...], bool]], Token, bool]:
     """What is there, what is gone, the token to go on with, and whether that is not all."""
     user, path, is_deep = request.user, request.path, asked.is_deep

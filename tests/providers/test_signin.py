@@ -84,14 +84,19 @@ def test_a_token_travels_without_a_name(call: Any, door: Door) -> None:
     assert door.asked == [(None, "abc", "192.0.2.1")]
 
 
-@pytest.mark.parametrize(("method", "path"), [("OPTIONS", "/dav/"), ("OPTIONS", "/")])
+@pytest.mark.parametrize(("method", "path"), [("OPTIONS", "/dav/"), ("OPTIONS", "/"), ("GET", "/")])
 def test_what_needs_no_sign_in(call: Any, door: Door, method: str, path: str) -> None:
     for header in ("", basic("bob:wrong")):
         assert call(method, path, HTTP_AUTHORIZATION=header)["baludav.principal"] is None
     assert door.asked == []
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz/", "/healthz/x", "/dav/healthz", "//healthz", ""])
+def test_the_top_needs_it_for_what_is_not_just_a_page(call: Any) -> None:
+    with pytest.raises(NotSignedIn):
+        call("PROPFIND", "/")
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/healthz/x", "/dav/healthz", "//healthz", ""])
 def test_everything_else_needs_it(call: Any, path: str) -> None:
     with pytest.raises(NotSignedIn):
         call(path=path)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from baludav.errors import BadRequest, Failure, TooLarge, UnsupportedMediaType
-from providers import xml
-from providers.xml import LockInfo, Multistatus, Propstat, Wanted
+from providers import bodies, values, xml
+from providers.bodies import LockInfo, Wanted
+from providers.xml import Multistatus, Propstat
 
 XML_TEXT = st.text(
     st.characters(codec="utf-8", exclude_characters="\ufffe\uffff").filter(lambda c: c >= " " or c in "\t\n\r"),
@@ -19,7 +20,7 @@ XML_TEXT = st.text(
 
 
 def parsed(body: str) -> etree._Element:
-    root = xml.parse_body(body.encode())
+    root = bodies.parse_body(body.encode())
     assert root is not None
     return root
 
@@ -40,7 +41,7 @@ def shape(element: etree._Element) -> object:
 @pytest.mark.parametrize("body", [b"", b" \r\n\t"])
 def test_no_body_is_none(body: bytes) -> None:
     """RFC 4918 §9.1: an empty body is legal where a default exists."""
-    assert xml.parse_body(body) is None
+    assert bodies.parse_body(body) is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_no_body_is_none(body: bytes) -> None:
 )
 def test_encodings(body: bytes) -> None:
     """RFC 4918 §8.2, XML 1.0 §4.3.3: UTF-8 and UTF-16 with or without mark, and what the declaration names."""
-    root = xml.parse_body(body)
+    root = bodies.parse_body(body)
     assert root is not None
     assert root.tag == "ä"
 
@@ -105,7 +106,7 @@ def test_encodings(body: bytes) -> None:
 def test_a_bad_body_is_a_bad_request(body: bytes) -> None:
     """RFC 4918 §8.2, §20.6: not well-formed, a document type, or out of all proportion: 400, and nothing is read."""
     with pytest.raises(BadRequest):
-        xml.parse_body(body)
+        bodies.parse_body(body)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_a_bad_body_is_a_bad_request(body: bytes) -> None:
 )
 def test_a_large_body_is_read(body: bytes) -> None:
     """Bodies within the limits are taken."""
-    assert xml.parse_body(body) is not None
+    assert bodies.parse_body(body) is not None
 
 
 def test_comments_and_instructions_are_gone() -> None:
@@ -135,11 +136,11 @@ def test_comments_and_instructions_are_gone() -> None:
 def test_no_body_breaks_the_parser(body: bytes) -> None:
     """Whatever is sent, there is an element, nothing, or a failure with a status."""
     try:
-        root = xml.parse_body(body)
+        root = bodies.parse_body(body)
     except Failure as failure:
         assert failure.status == 400
         return
-    for parse in (xml.parse_propfind, xml.parse_proppatch, xml.parse_lockinfo, xml.parse_mkcol):
+    for parse in (bodies.parse_propfind, bodies.parse_proppatch, bodies.parse_lockinfo, bodies.parse_mkcol):
         try:
             parse(root)
         except Failure as failure:
@@ -190,16 +191,16 @@ def test_read_body(environ: dict[str, object], sent: bytes, expected: bytes | ty
     """RFC 9110 §8.4, §8.6, RFC 9112 §6: whole bodies within the limit, or a failure; no more is read."""
     environ = {"wsgi.input": Dribble(sent), **environ}
     if isinstance(expected, bytes):
-        assert xml.read_body(environ, 10) == expected
+        assert bodies.read_body(environ, 10) == expected
     else:
         with pytest.raises(expected):
-            xml.read_body(environ, 10)
+            bodies.read_body(environ, 10)
 
 
 def test_a_broken_chunk_is_a_bad_request() -> None:
     """What the server's reader raises does not cross the door."""
     with pytest.raises(BadRequest):
-        xml.read_body({"wsgi.input": Broken(), "HTTP_TRANSFER_ENCODING": "chunked"}, 10)
+        bodies.read_body({"wsgi.input": Broken(), "HTTP_TRANSFER_ENCODING": "chunked"}, 10)
 
 
 # Requests
@@ -232,7 +233,7 @@ def test_a_broken_chunk_is_a_bad_request() -> None:
 )
 def test_propfind(body: str, wanted: Wanted) -> None:
     """RFC 4918 §9.1, §14.20, §17: one of three questions; unknown elements and stray text do not matter."""
-    assert xml.parse_propfind(xml.parse_body(body.encode())) == wanted
+    assert bodies.parse_propfind(bodies.parse_body(body.encode())) == wanted
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,12 @@ def test_propfind(body: str, wanted: Wanted) -> None:
 def test_a_propfind_that_asks_nothing_is_refused(body: str) -> None:
     """RFC 4918 §14.20: exactly one of propname, allprop and prop."""
     with pytest.raises(BadRequest):
-        xml.parse_propfind(parsed(body))
+        bodies.parse_propfind(parsed(body))
 
 
 def test_proppatch_keeps_the_order_of_the_document() -> None:
     """RFC 4918 §9.2: instructions are executed in document order."""
-    instructions = xml.parse_proppatch(
+    instructions = bodies.parse_proppatch(
         parsed(
             "<D:propertyupdate xmlns:D='DAV:' xmlns:x='x:'>a"
             "<D:set><D:prop><x:a>1</x:a><!-- b --><x:b/></D:prop></D:set>"
@@ -266,7 +267,7 @@ def test_proppatch_keeps_the_order_of_the_document() -> None:
             "</D:propertyupdate>"
         )
     )
-    said = [(verb, what if isinstance(what, str) else xml.serialize_property(what)) for verb, what in instructions]
+    said = [(verb, what if isinstance(what, str) else values.serialize_property(what)) for verb, what in instructions]
     assert said == [
         ("set", '<x:a xmlns:x="x:">1</x:a>'),
         ("set", '<x:b xmlns:x="x:"/>'),
@@ -290,13 +291,13 @@ def test_proppatch_keeps_the_order_of_the_document() -> None:
 def test_a_proppatch_that_changes_nothing_is_refused(body: str) -> None:
     """RFC 4918 §14.19, §14.26: at least one set or remove, with a property."""
     with pytest.raises(BadRequest):
-        xml.parse_proppatch(xml.parse_body(body.encode()))
+        bodies.parse_proppatch(bodies.parse_body(body.encode()))
 
 
 def test_mkcol() -> None:
     """RFC 5689 §3, §5.1: the set instructions of an extended MKCOL; without a body there are none."""
-    assert xml.parse_mkcol(None) == []
-    [(verb, element)] = xml.parse_mkcol(
+    assert bodies.parse_mkcol(None) == []
+    [(verb, element)] = bodies.parse_mkcol(
         parsed(
             "<D:mkcol xmlns:D='DAV:'><D:remove><D:prop><D:a/></D:prop></D:remove><D:set><D:prop>"
             "<D:resourcetype><D:collection/></D:resourcetype></D:prop></D:set></D:mkcol>"
@@ -306,9 +307,9 @@ def test_mkcol() -> None:
     assert not isinstance(element, str)
     assert element.tag == "{DAV:}resourcetype"
     with pytest.raises(BadRequest):
-        xml.parse_mkcol(parsed("<D:mkcol xmlns:D='DAV:'/>"))
+        bodies.parse_mkcol(parsed("<D:mkcol xmlns:D='DAV:'/>"))
     with pytest.raises(UnsupportedMediaType):
-        xml.parse_mkcol(parsed("<mkcol/>"))
+        bodies.parse_mkcol(parsed("<mkcol/>"))
 
 
 @pytest.mark.parametrize(
@@ -344,16 +345,16 @@ def test_lockinfo(inside: str, info: LockInfo | None) -> None:
     root = parsed(f"<D:lockinfo xmlns:D='DAV:'>{inside}</D:lockinfo>")
     if info is None:
         with pytest.raises(BadRequest):
-            xml.parse_lockinfo(root)
+            bodies.parse_lockinfo(root)
     else:
-        assert xml.parse_lockinfo(root) == info
+        assert bodies.parse_lockinfo(root) == info
 
 
 @pytest.mark.parametrize("root", [None, "<lockinfo/>"])
 def test_lockinfo_is_needed(root: str | None) -> None:
     """RFC 4918 §9.10.2: without a body LOCK is a refresh, which does not come here."""
     with pytest.raises(BadRequest):
-        xml.parse_lockinfo(None if root is None else parsed(root))
+        bodies.parse_lockinfo(None if root is None else parsed(root))
 
 
 # Values
@@ -389,9 +390,9 @@ def test_lockinfo_is_needed(root: str | None) -> None:
 def test_a_value_is_complete_by_itself(body: str, expected: str) -> None:
     """RFC 4918 §4.3: names, attributes, xml:lang in scope, mixed content and prefixes, in a few characters."""
     element = parsed(body)[0]
-    assert xml.serialize_property(element) == expected
-    again = xml.parse_property(expected)
-    assert xml.serialize_property(again) == expected
+    assert values.serialize_property(element) == expected
+    again = bodies.parse_property(expected)
+    assert values.serialize_property(again) == expected
 
 
 NAMES = st.sampled_from(["a", "b", "p:a", "q:a", "q:b"])
@@ -422,8 +423,8 @@ def test_a_value_survives_storing(inner: str, name: str, attributes: dict[str, s
         element = parsed(body)[0]
     except BadRequest:  # two attributes of one name, by two prefixes
         return
-    stored = xml.serialize_property(element)
-    assert shape(xml.parse_property(stored)) == shape(element)
+    stored = values.serialize_property(element)
+    assert shape(bodies.parse_property(stored)) == shape(element)
     answer = parsed(xml.response("/", [(200, [stored])]).replace("<D:response>", '<D:response xmlns:D="DAV:">', 1))
     prop = answer.find("{DAV:}propstat/{DAV:}prop")
     assert prop is not None
@@ -434,14 +435,14 @@ def test_many_namespaces_in_a_large_value() -> None:
     """A value at the limits is stored; no look-up grows with the text."""
     declared = " ".join(f"xmlns:a{n}='b{n}'" for n in range(100))
     element = parsed(f"<r><p {declared}>{'<c/>a1:d ' * 5_000}</p></r>")[0]
-    assert xml.serialize_property(element).startswith('<p xmlns:a1="b1"><c/>a1:d ')
+    assert values.serialize_property(element).startswith('<p xmlns:a1="b1"><c/>a1:d ')
 
 
 @pytest.mark.parametrize("fragment", ["", "text", "<a", "<!DOCTYPE a><a/>"])
 def test_what_is_no_property_is_refused(fragment: str) -> None:
     """Stored values come back through the same parser."""
     with pytest.raises(BadRequest):
-        xml.parse_property(fragment)
+        bodies.parse_property(fragment)
 
 
 # Answers

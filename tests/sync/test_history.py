@@ -117,10 +117,10 @@ def test_nothing_is_overwritten_by_what_comes_back(api: Client, alice: User) -> 
     """It comes to lie beside what has taken its place, and the answer says where."""
     alice.put("/f.txt", b"old")
     alice("DELETE", "/f.txt")
-    alice.put("/f.txt", b"new")
+    alice("MKCOL", "/f.txt")  # a file would be the same file again
     restored = api.post("/trash/restore", trash_id=api.get("/trash")["entries"][0]["trash_id"])
     assert restored["path"] == f"{alice.top}/f (restored).txt"
-    assert alice.get("/f.txt").content == b"new"
+    assert alice("PROPFIND", "/f.txt", Depth="0").status_code == 207
     assert alice.get("/f (restored).txt").content == b"old"
 
 

@@ -5,13 +5,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
 import requests
 
 from baludav.accounts.devices import MOST
+from tests.http.browser import Browser, Page
 from tests.http.client import basic
 from tests.serving import Server
 
@@ -28,41 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for name in ("alice", "bob", "carla"):
             server.add_user(name)
         yield server
-
-
-class Page(HTMLParser):
-    """What a browser makes of a page: its text, its form, and the names of its elements."""
-
-    def __init__(self, answer: requests.Response) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self.elements: set[str] = set()
-        self.text = ""
-        self.feed(answer.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add(tag)
-        said = dict(attrs)
-        if tag == "input":
-            self.fields[said["name"] or ""] = said.get("value") or ""
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-class Browser(requests.Session):
-    """A browser with the page of a login open."""
-
-    def __init__(self, address: str, **headers: str) -> None:
-        super().__init__()
-        self.address = address
-        self.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
-        self.answer = self.get(address, timeout=SECONDS)
-        self.page = Page(self.answer)
-
-    def submit(self, user: str, password: str, **fields: str) -> requests.Response:
-        form = {**self.page.fields, "user": user, "password": password, **fields}
-        return self.post(self.address, data=form, timeout=SECONDS, allow_redirects=False)
 
 
 def _begin(server: Server, agent: str = DESKTOP, **headers: str) -> tuple[str, dict[str, str]]:
