@@ -47,7 +47,9 @@ def _patch(user: UserTree) -> None:
 
 
 def _lock(user: UserTree) -> object:
-    return user.lock(path("locked"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60)
+    return user.lock(
+        path("locked"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60, client=""
+    )
 
 
 SEEN: Tree = {**BEFORE, "pub": None}

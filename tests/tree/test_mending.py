@@ -345,7 +345,7 @@ def test_a_write_to_the_old_name(user: UserTree, home: Path) -> None:
 
 def test_locks_do_not_move(user: UserTree, home: Path) -> None:
     """RFC 4918 §7.5."""
-    user.lock(path("file"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60)
+    user.lock(path("file"), NO_TERMS, is_exclusive=True, is_infinite=False, owner_xml="", timeout=60, client="")
     (home / "file").rename(home / "moved")
     assert user.locks_on(user.look(path("moved"))) == []
 
