@@ -24,12 +24,11 @@ from baludav.tree.records.locks import path_of
 WINDOW_NS = 60_000_000_000
 _FEW = 8
 
+_when = trash.c.deleted_ns + 0  # no index has this: SQLite would look at all that was deleted of late, not at one path
 _deleted_here = Statement(
     select(*(trash.c[name] for name in Deleted._fields))
-    .where(
-        trash.c.root_id == bindparam("root"), trash.c.path == bindparam("path"), trash.c.deleted_ns > bindparam("since")
-    )
-    .order_by(trash.c.deleted_ns.desc())
+    .where(trash.c.root_id == bindparam("root"), trash.c.path == bindparam("path"), _when > bindparam("since"))
+    .order_by(_when.desc())
     .limit(1)
 )
 _change = Statement(
