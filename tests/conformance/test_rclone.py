@@ -267,12 +267,14 @@ def test_two_folders_stay_the_same_through_the_server(rclone: Rclone, stored: Pa
     assert contents(first) == contents(second) == contents(stored)
 
 
-def test_the_trash_is_looked_through_and_emptied(server: Server, rclone: Rclone, vendor: str) -> None:
+# The last one takes a Nextcloud's addresses only where the files are.
+@pytest.mark.parametrize("remote", REMOTES[:-1], indirect=True, ids=_label)
+def test_the_trash_is_looked_through_and_emptied(server: Server, rclone: Rclone, remote: Remote) -> None:
     """By the path that sync clients know: another place of the same account."""
-    user = f"rclone-trash-{vendor}"
+    user = f"rclone-trash-{_label(remote)}"
     server.add_user(user)
     files, trash = (
-        f":webdav,vendor={vendor},user={user},pass={rclone('obscure', server.auth(user)[1]).strip()},"
+        f":webdav,vendor={remote.vendor},user={user},pass={rclone('obscure', server.auth(user)[1]).strip()},"
         f"url='{server.url}/remote.php/dav/{place}/{user}':"
         for place in ("files", "trashbin")
     )
