@@ -1,10 +1,10 @@
 """The outermost room: turns failures into answers, and guards every answer against misuse in a browser."""
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav import cors, log, metrics
+from baludav import log
+from baludav.answering import answering
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.tree.paths import quote
 from providers import xml
@@ -28,35 +28,19 @@ class Front:
         self._config = config
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        begun = time.monotonic()
-        status = "500"
-
-        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = line
-            allowed = self._config[KEY].config.settings.cors_origins
-            return start_response(line, headers + _guards(headers) + cors.headers(environ, allowed), exc_info)
-
-        try:
-            special = SPECIAL.get(environ["PATH_INFO"])
-            if special is not None:
-                return special(environ, start, self._config[KEY])
-            return self._next(environ, start)
-        except Failure as failure:
-            log.failed(environ, failure)
-            return _answer(environ, start, failure)
-        except Exception as error:
-            log.failed(environ, error)
-            return _answer(environ, start, Unexpected())
-        finally:
-            metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
-            log.access(environ, status, begun)
-
-
-def _guards(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The guards of an answer; a page of the server itself brings a policy of its own."""
-    own = {name for name, _ in headers if name == "Content-Security-Policy"}
-    return [guard for guard in GUARDS if guard[0] not in own] if own else GUARDS
+        origins = self._config[KEY].config.settings.cors_origins
+        with answering(environ, start_response, GUARDS, origins) as start:
+            try:
+                special = SPECIAL.get(environ["PATH_INFO"])
+                if special is not None:
+                    return special(environ, start, self._config[KEY])
+                return self._next(environ, start)
+            except Failure as failure:
+                log.failed(environ, failure)
+                return _answer(environ, start, failure)
+            except Exception as error:
+                log.failed(environ, error)
+                return _answer(environ, start, Unexpected())
 
 
 def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:

@@ -1,6 +1,5 @@
 """Assembles the REST API: the one room that knows all others of it."""
 
-import time
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import falcon
 import msgspec
 
-from baludav import cors, log, metrics
+from baludav import log
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
+from baludav.answering import answering
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from sync_ext import changes, conflicts, devices, events, files, history, locks, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
@@ -61,20 +61,9 @@ class Api:
         self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        begun = time.monotonic()
-        status = "500"
-
-        def start(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = line
-            allowed = self._ground.config.settings.cors_origins
-            return start_response(line, headers + _GUARDS + cors.headers(environ, allowed), exc_info)
-
-        try:
-            return self._falcon(environ, start)
-        finally:
-            metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
-            log.access(environ, status, begun)
+        with answering(environ, start_response, _GUARDS, self._ground.config.settings.cors_origins) as start:
+            answered: Iterable[bytes] = self._falcon(environ, start)
+            return answered
 
     def _route(self, template: str, responders: dict[str, Callable[..., None]]) -> None:
         if "GET" in responders:

@@ -16,7 +16,7 @@ STOREYS = [
     ["providers", "sync_ext"],
     ["baludav.tree"],
     ["baludav.accounts"],
-    ["baludav.db"],
+    ["baludav.db", "baludav.answering"],
     ["baludav.config", "baludav.cors", "baludav.errors", "baludav.log", "baludav.metrics", "baludav.waiting"],
 ]
 NEIGHBOURS = {"baludav.__main__": "baludav.cli"}  # the one exception: it is the command's other name
