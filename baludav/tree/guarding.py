@@ -205,8 +205,8 @@ class Guarding(Register):
         Raises:
             OverQuota: `more` bytes do not fit.
         """
-        quota = self.tree.quota_of(root)
-        if quota is None or more <= 0:
+        quota = self.tree.quota_of(root) if more > 0 else None
+        if quota is None:
             yield
             return
         with self.tree.guards.hold((-root.id, ())):
