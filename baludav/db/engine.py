@@ -25,6 +25,7 @@ from baludav.waiting import waiting
 T = TypeVar("T")
 _BUSY_SECONDS = 30
 _LOG_BYTES = 32 << 20  # what the log keeps of the disk when it begins anew
+_NO_ANSWER = "The index database does not answer; try again later"
 _note = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
 
@@ -82,8 +83,11 @@ class Database:
         Writers that wait at the same time share one commit. What `work` raises undoes only its own part.
         `work` must touch nothing but the connection: it may run in another thread.
         """
-        with _translated(), self._committing():
-            return self._writer.run(work)
+        try:
+            with _translated(), self._committing():
+                return self._writer.run(work)
+        except OSError as error:  # no lock to be had
+            raise Unavailable(_NO_ANSWER) from error
 
     def note(self, key: str) -> str | None:
         """What the table `meta` says of this database: its `instance`, its `epoch`, and so on."""
@@ -215,7 +219,7 @@ def _translated() -> Iterator[None]:
         text = str(error.orig)
         if "disk is full" in text:
             raise DiskFull() from error
-        raise Unavailable("The index database does not answer; try again later") from error
+        raise Unavailable(_NO_ANSWER) from error
 
 
 def _engine(file: Path, synchronous: str) -> Engine:

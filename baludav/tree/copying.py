@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import Aside, CrossDevice, Filling, Staged, Stat
 from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
@@ -135,11 +136,7 @@ class Copying(Writing):
                     return self.install(target, staged, sha256, properties_from=resource.id)
                 with self._aside(target) as aside:
                     freed = target._replace(known=None, chain=target.chain[:-1])
-                    try:
-                        written = self.install(freed, staged, sha256, properties_from=resource.id, replaces=aside)
-                    except Failure:
-                        root.storage.drop(place.names)
-                        raise
+                    written = self.install(freed, staged, sha256, properties_from=resource.id, replaces=aside)
                 return Written(written.resource, is_created=False)
         finally:
             source.close()
@@ -162,8 +159,8 @@ class Copying(Writing):
     ) -> tuple[Path, list["_Copied"]]:
         """Build the copy of a collection among the temporary files."""
         staged, stat = root.storage.stage_folder(place.names[:-1])
-        copied = [_Copied((), resource, stat, root.storage.born_ns(staged), None)]
         try:
+            copied = [_Copied((), resource, stat, root.storage.born_ns(staged), None)]
             left: list[tuple[Path, Resource]] = [((), resource)] if is_infinite else []
             size = 0
             while left:
@@ -196,12 +193,15 @@ class Copying(Writing):
         source, row = self._open_member(member)
         try:
             copied = folder.copy(relative[-1], source, member.size, member.modified_ns)
-            is_known = row is not None and Stat.of(os.fstat(source)) == row.signature
-        finally:
+        except BaseException:
             os.close(source)
+            raise
         try:
+            with translated():
+                is_known = row is not None and Stat.of(os.fstat(source)) == row.signature
             sha256 = member.sha256 if is_known else hash_descriptor(copied.fd)
         finally:
+            os.close(source)
             os.close(copied.fd)
         return _Copied(relative, member, copied.stat, copied.born_ns, sha256)
 
@@ -221,12 +221,6 @@ class Copying(Writing):
         parent, cause = self.parent_of(target), self.cause()
         size = sum(item.stat.size for item in copied)
         with self.quota_turn(root, size), self._aside(target) as aside:
-            root.storage.move(staged, root.storage, place.names)
-            away = None if aside is None else aside.put_away()
-            settled = {
-                item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
-                for item in copied
-            }
 
             def work(connection: Connection) -> Row:
                 self._clear(connection, target, away, cause)
@@ -249,7 +243,13 @@ class Copying(Writing):
                 assert top is not None
                 return top._replace(changed=journal.write_all(connection, top, place.names, "created", cause))
 
+            root.storage.move(staged, root.storage, place.names)
             try:
+                away = None if aside is None else aside.put_away()
+                settled = {
+                    item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
+                    for item in copied
+                }
                 row = self.tree.database.commit(work)
             except Failure:
                 root.storage.drop(place.names)
@@ -265,14 +265,6 @@ class Copying(Writing):
         replaced = goal if not is_plain else goal._replace(known=None)
         with self._moved_quota(origin, goal), self._aside(replaced) as aside:
             kept = self.keep_old(goal, row.sha256) if is_plain else None
-            try:
-                stat = origin.root.storage.move(source, goal.root.storage, target)
-            except BaseException:
-                if kept is not None:
-                    goal.root.storage.drop(kept)
-                raise
-            away = None if aside is None else aside.put_away()
-            is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
                 if is_plain and not moved.stat.is_collection:
@@ -301,13 +293,20 @@ class Copying(Writing):
                 )
                 return now._replace(changed=number), surplus
 
+            is_moved = False
             try:
+                stat = origin.root.storage.move(source, goal.root.storage, target)
+                is_moved = True
+                away = None if aside is None else aside.put_away()
+                is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
                 now, surplus = self.tree.database.commit(work)
-            except Failure:
+            except BaseException:
                 with contextlib.suppress(Failure):
-                    goal.root.storage.move(target, origin.root.storage, source)
+                    if is_moved:
+                        goal.root.storage.move(target, origin.root.storage, source)
                     if kept is not None:
                         goal.root.storage.move(kept, goal.root.storage, target)
+                        goal.root.storage.drop(kept)  # it was a second name of what had stayed
                 raise
         reached("committed")
         for path in surplus:

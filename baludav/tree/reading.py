@@ -158,10 +158,10 @@ class Reading:
             known = self.tree.scan.look(place.root, place.names)
             if known is None or known.stat.is_collection:
                 raise NotFound()
-            fd = place.root.storage.open(place.names)
-            if Stat.of(os.fstat(fd)) == known.stat:
+            fd = place.root.storage.open_known(place.names, known.stat)
+            if fd is not None:
                 return OpenFile(fd, self.resource_of(place, known))
-            os.close(fd)  # replaced between the look and the opening: look again
+            # Replaced between the look and the opening: look again.
         # Something outside keeps writing to it: serve the bytes without a claim about them.
         assert known is not None
         fd = place.root.storage.open(place.names)

@@ -183,9 +183,6 @@ class Restoring(Writing):
         parent, cause = self.parent_of(target), self.cause()
         kept = history.parsed(entry.kept)
         with self.quota_turn(root, entry.size):
-            stat = root.storage.move(kept, root.storage, place.names)
-            born_ns = root.storage.born_ns(place.names)
-            is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
             def work(connection: Connection) -> Known:
                 row = index.by_id(connection, entry.resource_id)
@@ -203,7 +200,10 @@ class Restoring(Writing):
                 number = journal.write_all(connection, now, place.names, "created", cause)
                 return Known(now._replace(changed=number), now.signature)
 
+            stat = root.storage.move(kept, root.storage, place.names)
             try:
+                born_ns = root.storage.born_ns(place.names)
+                is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
                 known = self.tree.database.commit(work)
             except Failure:
                 root.storage.move(place.names, root.storage, kept)

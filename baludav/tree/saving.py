@@ -106,9 +106,9 @@ class Saving(Guarding):
                 return False
             self.require_locks(target, terms, is_removal=True)
             kept = root.storage.put_away(place.names, known.row.id)
-            # The row of the name will be another one: with another signature no process takes it for the old one.
-            stat = root.storage.set_mtime(saved.place.names, saved.known.stat.mtime_ns)
             try:
+                # The row of the name will be another one: with another signature no process takes it for the old one.
+                stat = root.storage.set_mtime(saved.place.names, saved.known.stat.mtime_ns)
                 surplus = self.tree.database.commit(
                     lambda connection: self._exchange(connection, target, saved, Known(saved.known.row, stat), kept)  # type: ignore[union-attr]
                 )

@@ -241,15 +241,6 @@ class Writing(Saving):
             reached("admitted")
             parent = self.parent_of(target)
             kept = self.keep_old(target, sha256)
-            try:
-                stat = root.storage.put(staged, place.names)
-            except BaseException:
-                if kept is not None:
-                    root.storage.drop(kept)
-                raise
-            away = None if replaces is None else replaces.put_away()
-            born_ns = staged.born_ns
-            is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
                 # Whoever changes a row holds the guard of its path, as we do.
@@ -285,7 +276,15 @@ class Writing(Saving):
                 )  # fmt: skip
                 return row._replace(changed=journal.write(connection, row, place.names, action, cause)), surplus
 
-            row, surplus = self.tree.database.commit(work)
+            try:
+                stat = root.storage.put(staged, place.names)
+                away = None if replaces is None else replaces.put_away()
+                born_ns = staged.born_ns
+                is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
+                row, surplus = self.tree.database.commit(work)
+            except BaseException:
+                root.storage.take_back(staged, place.names, kept, has_replaced=known is not None)
+                raise
         reached("committed")
         for path in surplus:
             root.storage.drop(path)
@@ -306,9 +305,6 @@ class Writing(Saving):
                 raise MethodNotAllowed("Something is at this path already")
             self.require_locks(target, terms)
             parent = self.parent_of(target)
-            stat = root.storage.make_folder(place.names)
-            reached("made")
-            born_ns = root.storage.born_ns(place.names)
             cause = self.cause()
 
             def work(connection: Connection) -> Row:
@@ -321,7 +317,10 @@ class Writing(Saving):
                 number = journal.write(connection, row, place.names, "created", cause)
                 return row._replace(changed=number)
 
+            stat = root.storage.make_folder(place.names)
             try:
+                reached("made")
+                born_ns = root.storage.born_ns(place.names)
                 row = self.tree.database.commit(work)
             except Failure:
                 root.storage.drop(place.names)
@@ -368,8 +367,6 @@ class Writing(Saving):
                 raise NotFound()
             self.require_locks(target, terms)
             row, stat = known
-            if modified_ns is not None:
-                stat = root.storage.set_mtime(place.names, modified_ns)
 
             def work(connection: Connection) -> None:
                 properties.write(connection, row.id, dead)
@@ -381,5 +378,12 @@ class Writing(Saving):
                         is_settled=row.is_settled and self.tree.scan.is_settled(root, place.names, stat, 0),
                     )  # fmt: skip
 
-            self.tree.database.commit(work)
+            try:
+                if modified_ns is not None:
+                    stat = root.storage.set_mtime(place.names, modified_ns)
+                self.tree.database.commit(work)
+            except Failure:
+                if modified_ns is not None:
+                    root.storage.set_mtime(place.names, known.stat.mtime_ns)
+                raise
         return self.look(path)

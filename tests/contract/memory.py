@@ -37,6 +37,7 @@ class _Node:
 class MemoryStaged:
     def __init__(self, node: _Node | None = None) -> None:
         self.node = node or _Node(is_folder=False)
+        self.begun: Path | None = None
         self.size = self.node.stat().size
 
     @property
@@ -170,7 +171,9 @@ class MemoryStorage:
     def resume(self, path: Path) -> MemoryStaged:
         if path not in self._begun:
             raise errors.NotFound
-        return MemoryStaged(self._begun[path])
+        staged = MemoryStaged(self._begun[path])
+        staged.begun = path
+        return staged
 
     def adopt(self, staged: Staged, folder: Path) -> None:
         self._folder(folder)
@@ -179,6 +182,19 @@ class MemoryStorage:
         assert isinstance(staged, MemoryStaged)
         self._begun = {where: node for where, node in self._begun.items() if node is not staged.node}
         return self._place(staged.node, self._folder(path[:-1]), path[-1])
+
+    def take_back(self, staged: Staged, path: Path, kept: Path | None, *, has_replaced: bool) -> None:
+        assert isinstance(staged, MemoryStaged)
+        folder = self._folder(path[:-1])
+        is_in_place = folder.get(path[-1]) is staged.node
+        if is_in_place and staged.begun is not None:
+            self._begun[staged.begun] = staged.node
+        if is_in_place and kept is None and not has_replaced:
+            del folder[path[-1]]
+        if kept is not None:
+            node = self._take(kept)[1]
+            if is_in_place:
+                folder[path[-1]] = node
 
     def _place(self, node: _Node, folder: dict[str, _Node], name: str) -> Stat:
         old = folder.get(name)

@@ -221,6 +221,34 @@ def test_kept_bytes_outlive_what_replaces_them(storage: Storage) -> None:
     assert _get(storage, "f") == b"newer"
 
 
+def test_what_was_put_can_be_taken_back(storage: Storage) -> None:
+    """What was there is there again, whether it came to the replacement or not, and the bytes are staged again."""
+    _put(storage, "f", b"old")
+    for has_come in (True, False):
+        kept = storage.keep(("f",), 7)
+        staged = storage.resume(storage.begin(()))
+        staged.write(b"newer")
+        if has_come:
+            storage.put(staged, ("f",))
+            assert _get(storage, "f") == b"newer"
+        storage.take_back(staged, ("f",), kept, has_replaced=True)
+        staged.leave()
+        assert _get(storage, "f") == b"old"
+        assert storage.kept() == []
+    assert len(storage.begun()) == 2
+
+
+def test_a_new_file_can_be_taken_back(storage: Storage) -> None:
+    """Nothing is there then, and nothing is left once the bytes are discarded."""
+    staged = storage.stage(())
+    staged.write(b"new")
+    storage.put(staged, ("f",))
+    storage.take_back(staged, ("f",), None, has_replaced=False)
+    staged.discard()
+    assert storage.stat(("f",)) is None
+    assert storage.sweep(older_than_ns=1 << 62) == 0
+
+
 def test_what_is_dropped_is_gone(storage: Storage) -> None:
     storage.make_folder(("d",))
     _put(storage, "d/f", b"f")

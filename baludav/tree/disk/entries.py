@@ -1,8 +1,10 @@
-"""Single entries of the folder for temporary files: written, read and removed by descriptor and name."""
+"""Single entries of folders: written, read, renamed and removed by descriptor and name."""
 
+import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterator
 
 from baludav.tree.disk import kernel
 from baludav.tree.paths import Path
@@ -11,11 +13,14 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY
 
 
 def write_file(folder_fd: int, name: str, data: bytes) -> None:
-    """Create a small file and bring it to the disk."""
+    """Create a small file and bring it to the disk, or leave none."""
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder_fd)
     try:
         kernel.write_all(fd, data, 0)
         os.fsync(fd)
+    except BaseException:
+        os.unlink(name, dir_fd=folder_fd)
+        raise
     finally:
         os.close(fd)
 
@@ -32,6 +37,27 @@ def read_record(folder_fd: int, name: str) -> Path | None:
         return None
     finally:
         os.close(fd)
+
+
+def described(fd: int) -> os.stat_result:
+    """What the system says of a file that was just opened; closed again if it says nothing."""
+    try:
+        return os.fstat(fd)
+    except OSError:
+        os.close(fd)
+        raise
+
+
+@contextlib.contextmanager
+def renamed(source: str, source_fd: int, target: str, target_fd: int) -> Iterator[None]:
+    """Rename an entry; back again if what follows fails."""
+    os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.rename(target, source, src_dir_fd=target_fd, dst_dir_fd=source_fd)
+        raise
 
 
 def unlinked(name: str, folder_fd: int) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path as DiskPath
 
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.paths import Path
 
 Target = tuple[int, Path]  # id of the storage root, names below it
@@ -36,6 +37,9 @@ class Guards:
         """Wait until no one else works on the targets or above or below them, and keep it so.
 
         Guards are not reentrant: whoever holds one must not ask for another.
+
+        Raises:
+            Unavailable: the system has no lock or descriptor to give.
         """
         kinds: dict[int, int] = {}
         for root, folder in {(root, path[:-1]) for root, path in targets if path}:
@@ -43,17 +47,22 @@ class Guards:
                 kinds.setdefault(_offset(root, folder[:depth]), fcntl.F_RDLCK)
         for root, path in targets:
             kinds[_offset(root, path)] = fcntl.F_WRLCK
+        fd = self._open()
         try:
-            fd = self._idle.pop()
-        except IndexError:
-            fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            for offset in sorted(kinds):  # one order for all, so that no two wait for each other
-                _lock(fd, kinds[offset], offset, 1)
+            with translated():
+                for offset in sorted(kinds):  # one order for all, so that no two wait for each other
+                    _lock(fd, kinds[offset], offset, 1)
             yield
         finally:
             _lock(fd, fcntl.F_UNLCK, 0, 0)
             self._idle.append(fd)
+
+    def _open(self) -> int:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with translated():
+                return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
         while self._idle:

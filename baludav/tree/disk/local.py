@@ -20,7 +20,7 @@ from pathlib import Path as DiskPath
 
 from baludav import errors
 from baludav.tree.disk import kernel
-from baludav.tree.disk.entries import FOLDER_FLAGS, read_record, remove, unlinked, write_file
+from baludav.tree.disk.entries import FOLDER_FLAGS, described, read_record, remove, renamed, unlinked, write_file
 from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
 from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
@@ -163,7 +163,7 @@ class LocalStorage:
         """
         with translated():
             fd = self._top.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-            if not modes.S_ISREG(os.fstat(fd).st_mode):
+            if not modes.S_ISREG(described(fd).st_mode):
                 os.close(fd)
                 raise errors.NotFound()
             return fd
@@ -174,8 +174,9 @@ class LocalStorage:
             fd = self._top.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError:
             return None
-        if Stat.of(os.fstat(fd)) == signature:
-            return fd
+        with contextlib.suppress(OSError):
+            if Stat.of(os.fstat(fd)) == signature:
+                return fd
         os.close(fd)
         return None
 
@@ -208,7 +209,7 @@ class LocalStorage:
         with translated():
             reserved, place, _ = self._top.reserved(folder, UPLOADS)
             name = secrets.token_hex(12)
-            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=reserved))
+            write_file(reserved, name, b"")
             self._sync(reserved)
         return (*place, name)
 
@@ -225,7 +226,7 @@ class LocalStorage:
         with translated():
             reserved, _, _ = self._top.reserved(path[:-3], UPLOADS)
             fd = os.open(path[-1], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=reserved)
-            return TemporaryFile(reserved, path[-1], fd, os.fstat(fd).st_size)
+            return TemporaryFile(reserved, path[-1], fd, described(fd).st_size)
 
     def adopt(self, staged: Staged, folder: Path) -> None:
         """Give a file that was set aside the owner and permissions of what lies in `folder`.
@@ -250,6 +251,18 @@ class LocalStorage:
         assert found is not None
         return found
 
+    def take_back(self, staged: Staged, path: Path, kept: Path | None, *, has_replaced: bool) -> None:
+        """Undo `put`, whether it was done or not; what cannot be undone now is found by the next start."""
+        assert isinstance(staged, TemporaryFile)
+        if staged.is_in_place:
+            with contextlib.suppress(OSError, errors.Failure), self._top.parent(path) as parent:
+                with contextlib.suppress(OSError):  # no hard links here
+                    staged.take_back(parent, path[-1], stays=has_replaced)
+                if kept is not None:
+                    self.move(kept, self, path)
+        elif kept is not None:
+            self.drop(kept)
+
     def make_folder(self, path: Path) -> Stat:
         """Create one folder.
 
@@ -259,13 +272,11 @@ class LocalStorage:
         with translated(), self._top.parent(path) as parent:
             kind = os.fstat(parent)
             os.mkdir(path[-1], 0o700, dir_fd=parent)
-            fd = os.open(path[-1], FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
             try:
-                _adopt(fd, kind, modes.S_IMODE(kind.st_mode))
-                self._sync(parent)
-                found = Stat.of(os.fstat(fd))
-            finally:
-                os.close(fd)
+                found = self._made(parent, path[-1], kind)
+            except OSError:
+                os.rmdir(path[-1], dir_fd=parent)
+                raise
         assert found is not None
         return found
 
@@ -279,16 +290,16 @@ class LocalStorage:
             raise CrossDevice
         with translated(), self._top.parent(source) as from_fd, target_storage._top.parent(target) as to_fd:
             try:
-                os.rename(source[-1], target[-1], src_dir_fd=from_fd, dst_dir_fd=to_fd)
+                with renamed(source[-1], from_fd, target[-1], to_fd):
+                    reached("renamed")
+                    self._sync(to_fd)
+                    if from_fd != to_fd:
+                        self._sync(from_fd)
+                    found = target_storage.stat(target)
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     raise CrossDevice from error
                 raise
-            reached("renamed")
-            self._sync(to_fd)
-            if from_fd != to_fd:
-                self._sync(from_fd)
-        found = target_storage.stat(target)
         if found is None:
             raise errors.Conflict("Something else has appeared at this path; try again")
         return found
@@ -301,23 +312,26 @@ class LocalStorage:
         name = _label(owner)
         with translated(), self._leaving(path, TEMPORARY) as (parent, place, temporary):
             write_file(temporary, f"{name}.json", json.dumps(list(path)).encode())
-            self._sync(temporary)
-            reached("recorded")
             try:
-                os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=temporary)
+                self._sync(temporary)
+                reached("recorded")
+                with renamed(path[-1], parent, name, temporary):
+                    reached("taken aside")
+                    self._sync(parent)
             except OSError:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{name}.json", dir_fd=temporary)
                 raise
-            reached("taken aside")
-            self._sync(parent)
         return TakenAside(self, path, place, name)
 
     def put_away(self, path: Path, owner: int) -> Path:
         """Take a file or folder out of the tree in one step, and keep it; says where."""
         name = _label(owner)
-        with translated(), self._leaving(path, KEPT) as (parent, place, kept):
-            os.rename(path[-1], name, src_dir_fd=parent, dst_dir_fd=kept)
+        with (
+            translated(),
+            self._leaving(path, KEPT) as (parent, place, kept),
+            renamed(path[-1], parent, name, kept),
+        ):
             reached("put away")
             self._sync(parent)
         return (*place, name)
@@ -374,7 +388,9 @@ class LocalStorage:
         with self._top.opened(path, FOLDER_FLAGS) as fd:
             if fd is None:
                 raise errors.NotFound()
-            yield StagedFolder(fd)
+            with translated():
+                folder = StagedFolder(fd)
+            yield folder
 
     def sync_all(self, path: Path) -> None:
         """Bring everything written to the file system of `path` to the disk, many new files at once."""
@@ -429,6 +445,16 @@ class LocalStorage:
         with self._top.parent(path) as parent:
             yield parent, place, reserved
 
+    def _made(self, parent: int, name: str, kind: os.stat_result) -> Stat | None:
+        """A folder that was just made, with the permissions that its folder implies."""
+        fd = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            _adopt(fd, kind, modes.S_IMODE(kind.st_mode))
+            self._sync(parent)
+            return Stat.of(os.fstat(fd))
+        finally:
+            os.close(fd)
+
     def _sync(self, fd: int) -> None:
         if self.sync:
             with waiting():
@@ -444,7 +470,7 @@ class LocalStorage:
                 raise errors.Conflict()
             os.rename(name, path[-1], src_dir_fd=temporary, dst_dir_fd=parent)
             self._sync(parent)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(f"{name}.json", dir_fd=temporary)
 
     def _put_aside_away(self, temporary: Path, name: str) -> Path:
@@ -458,7 +484,7 @@ class LocalStorage:
                 raise errors.Conflict()
             os.rename(name, name, src_dir_fd=temporary_fd, dst_dir_fd=kept)
             reached("put away")
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # the next start removes what is left
                 os.unlink(f"{name}.json", dir_fd=temporary_fd)
         return (*place, name)
 
@@ -488,6 +514,8 @@ class LocalStorage:
             for byte in b"1234":
                 os.pwrite(staged.fd, bytes([byte]), 0)
                 times.append(os.fstat(staged.fd).st_ctime_ns)
+        except OSError:
+            return _COARSE_GRANULARITY_NS
         finally:
             staged.discard()
         if len(set(times)) == len(times):
@@ -507,6 +535,9 @@ def _copy_to(source: int, folder: int, name: str) -> None:
         kernel.copy_bytes(source, fd, found.st_size)
         os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
         os.fsync(fd)
+    except BaseException:
+        os.unlink(name, dir_fd=folder)
+        raise
     finally:
         os.close(fd)
 

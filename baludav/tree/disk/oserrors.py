@@ -36,6 +36,9 @@ def failure(error: OSError) -> errors.Failure:
             return errors.Forbidden("The disk is mounted read-only")
         case errno.EEXIST | errno.ENOTEMPTY | errno.EISDIR:
             return errors.Conflict("Something else has appeared at this path; try again")
+        case errno.EMFILE | errno.ENFILE | errno.ENOLCK | errno.ENOMEM:
+            log.error("the system gives no more: %s", error)
+            return errors.Unavailable("The server has too much to do at once; try again later")
         case _:
             log.error("storage failed: %s", error)
             return errors.Unavailable("The disk failed; nothing was changed")

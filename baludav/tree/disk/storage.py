@@ -178,6 +178,14 @@ class Storage(Protocol):
     def put(self, staged: Staged, path: Path) -> Stat:
         """Put finished bytes in place in one step, replacing a file but never a folder."""
 
+    def take_back(self, staged: Staged, path: Path, kept: Path | None, *, has_replaced: bool) -> None:
+        """Undo `put`, whether it was done or not: the bytes are staged again, and what was there is there again.
+
+        Args:
+            kept: what `keep` has kept of what was there.
+            has_replaced: a file was there; if nothing of it was kept, the new bytes stay in its place.
+        """
+
     def make_folder(self, path: Path) -> Stat:
         """Create one folder; Conflict if something is there or the parent is no folder."""
 

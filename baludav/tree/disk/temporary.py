@@ -22,7 +22,7 @@ class TemporaryFile:
         self.fd = fd
         self.size = size
         self.born_ns = 0
-        self._is_in_place = False
+        self.is_in_place = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         with translated():
@@ -55,11 +55,23 @@ class TemporaryFile:
     def put(self, folder: int, name: str) -> None:
         """Rename it into a folder."""
         os.rename(self.name, name, src_dir_fd=self.folder_fd, dst_dir_fd=folder)
-        self._is_in_place = True
+        self.is_in_place = True
+
+    def take_back(self, folder: int, name: str, *, stays: bool) -> None:
+        """Undo `put`.
+
+        Args:
+            stays: what was put there is not to be missed meanwhile, since something else is about to replace it.
+        """
+        if stays:
+            os.link(name, self.name, src_dir_fd=folder, dst_dir_fd=self.folder_fd, follow_symlinks=False)
+        else:
+            os.rename(name, self.name, src_dir_fd=folder, dst_dir_fd=self.folder_fd)
+        self.is_in_place = False
 
     def discard(self) -> None:
         """Remove what was not put in place; harmless afterwards."""
-        if not self._is_in_place:
+        if not self.is_in_place:
             with contextlib.suppress(OSError):
                 os.unlink(self.name, dir_fd=self.folder_fd)
         self.leave()

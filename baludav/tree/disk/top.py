@@ -15,9 +15,9 @@ from pathlib import Path as DiskPath
 
 from baludav import errors
 from baludav.tree.disk import kernel, marker
-from baludav.tree.disk.entries import FOLDER_FLAGS
+from baludav.tree.disk.entries import FOLDER_FLAGS, described
 from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
-from baludav.tree.disk.oserrors import failure
+from baludav.tree.disk.oserrors import failure, translated
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import RESERVED, Path
 
@@ -53,8 +53,11 @@ class Top:
             Unavailable: the marker is missing, so the disk is not mounted.
         """
         now = time.monotonic()
-        if now < self._sure_until and os.fstat(self._fd).st_nlink:  # else it was removed, and another may be there
-            return self._fd
+        try:
+            if now < self._sure_until and os.fstat(self._fd).st_nlink:  # else it was removed, and another may be there
+                return self._fd
+        except OSError as error:
+            raise failure(error) from error
         try:
             found = os.stat(self._marker_file, follow_symlinks=False)
         except OSError:
@@ -83,7 +86,8 @@ class Top:
                 return None
             raise failure(error) from error
         try:
-            return Stat.of(os.fstat(fd))
+            with translated():
+                return Stat.of(os.fstat(fd))
         finally:
             os.close(fd)
 
@@ -159,14 +163,13 @@ class Top:
         if held != self._mark:
             log.error("%s holds the marker of another storage root", self.folder)
             raise errors.Unavailable("This storage is not the one expected; ask who runs the server")
-        try:
+        with translated():
             fd = os.open(self.folder, FOLDER_FLAGS | os.O_CLOEXEC)
-        except OSError as error:
-            raise failure(error) from error
+            device = described(fd).st_dev
         with contextlib.suppress(OSError):  # a backup may have left them out; a read-only disk needs none
             _make_reserved(fd)
         self._forget()
-        self._fd, self._marker_stat, self._device = fd, marker_stat, os.fstat(fd).st_dev
+        self._fd, self._marker_stat, self._device = fd, marker_stat, device
 
     def _forget(self) -> None:
         """Use what is held no more; it stays open for whoever is using it now, which is once in a remount."""

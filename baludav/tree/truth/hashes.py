@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.truth.hashing import ENDLESS, Patience
 
 _CHUNK = 1 << 20
@@ -75,11 +76,12 @@ class Hashes:
         """Take all bytes of an open file; False when the patience was over before the end."""
         buffer = memoryview(bytearray(_CHUNK))
         offset = 0
-        while size := os.preadv(fd, [buffer], offset):
-            self.update(buffer[:size])
-            offset += size
-            if patience.is_over():
-                return False
+        with translated():
+            while size := os.preadv(fd, [buffer], offset):
+                self.update(buffer[:size])
+                offset += size
+                if patience.is_over():
+                    return False
         return True
 
     def digests(self) -> dict[str, str]:

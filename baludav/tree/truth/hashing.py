@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from baludav.tree.disk import kernel
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
 from baludav.tree.roots import StorageRoot
@@ -58,6 +59,7 @@ def hash_file(root: StorageRoot, names: Path, patience: Patience = ENDLESS) -> H
 
     Raises:
         NotFound: no file there.
+        Unavailable: the disk cannot read it.
     """
     fd = root.storage.open(names)
     try:
@@ -77,13 +79,23 @@ def hash_file(root: StorageRoot, names: Path, patience: Patience = ENDLESS) -> H
 
 
 def _stat_of(fd: int) -> Stat:
-    stat = Stat.of(os.fstat(fd))
+    with translated():
+        stat = Stat.of(os.fstat(fd))
     assert stat is not None  # it was opened as a regular file
     return stat
 
 
 def hash_descriptor(fd: int, patience: Patience = ENDLESS) -> str | None:
-    """SHA-256 of an open file's bytes, lower-case hex; None when the patience is over."""
+    """SHA-256 of an open file's bytes, lower-case hex; None when the patience is over.
+
+    Raises:
+        Unavailable: the disk cannot read them.
+    """
+    with translated():
+        return _hash(fd, patience)
+
+
+def _hash(fd: int, patience: Patience) -> str | None:
     start = os.pread(fd, _SMALL, 0)
     digest = hashlib.sha256(start)
     offset = len(start)
