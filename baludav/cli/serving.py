@@ -15,6 +15,7 @@ from baludav.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from baludav.app import House
+    from baludav.db.damage import Damage
 
 _PLAIN = (
     "Passwords would cross the network unencrypted: set ssl_certificate and ssl_private_key in wsgidav.yaml, "
@@ -50,7 +51,8 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
 
     memory.keep_together()
     log.configure(config.settings.log_level)
-    with opened(config) as house, claimed(config.folder):
+    config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with claimed(config.folder), _mended(config) as house:
         password = _first_start(house)
         house.tree.prepare()
         house.close()  # nothing may be open when the workers are forked
@@ -101,6 +103,35 @@ def require_sense(config: Config) -> None:
         if file is not None:
             with open(file, "rb"):
                 pass  # it can be read
+
+
+@contextlib.contextmanager
+def _mended(config: Config) -> "Iterator[House]":
+    """The rooms, on a new index if the old one is damaged or lost; says so, and what to do."""
+    from baludav.db.damage import set_aside
+    from baludav.db.restored import declare_new, declare_restored
+
+    homes = config.folder / "files"
+    damage = set_aside(config.folder / "index.db", is_first=not homes.is_dir() or not any(homes.iterdir()))
+    with opened(config) as house:
+        if damage is not None:
+            (declare_new if damage.is_lost else declare_restored)(house.database)
+            names = ", ".join(sorted(home.name for home in homes.iterdir())) if damage.is_lost else ""
+            click.echo(_told_of(damage, names), err=True)
+        yield house
+
+
+def _told_of(damage: "Damage", homes: str) -> str:
+    lines = [f"The index {damage.what}. No file was touched."]
+    if damage.kept:
+        lines.append(f"What is left of it is kept as {', '.join(file.name for file in damage.kept)}.")
+    if damage.is_lost:
+        lines += [
+            "A new one is made from the files. Only a backup of index.db has the accounts, devices, locks and dead",
+            "properties: stop the server, put it in its place, and run `baludav index restored`. Without a backup, add",
+            f"each user again with `baludav user add NAME`, and their files are there. Homes found: {homes}.",
+        ]
+    return "\n".join(lines)
 
 
 def _first_start(house: "House") -> str | None:

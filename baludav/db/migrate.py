@@ -5,16 +5,26 @@ import uuid
 from pathlib import Path
 
 from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from baludav.db.engine import Database
 from baludav.db.tables import meta
+from baludav.errors import Unavailable
 
 HEAD = "0010"
 
 
 def upgrade(database: Database) -> None:
-    """Create or upgrade the schema; safe to call from several processes, quick when nothing is to do."""
-    if _revision(database.engine) == HEAD:
+    """Create or upgrade the schema; safe to call from several processes, quick when nothing is to do.
+
+    Raises:
+        Unavailable: the file is no database, or cannot be read.
+    """
+    try:
+        revision = _revision(database.engine)
+    except DBAPIError as error:
+        raise Unavailable(f"The index cannot be read: {error.orig}") from error
+    if revision == HEAD:
         return
     # Alembic takes longer to import than the rest of a start takes, and is needed only here.
     from alembic import command

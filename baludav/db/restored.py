@@ -1,6 +1,7 @@
 """After a restore: the index is one from the past, and whoever remembers what came later must be told."""
 
 import secrets
+import time
 
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.sqlite import insert
@@ -20,6 +21,15 @@ def declare_restored(database: Database) -> None:
     another resource for it.
     """
     database.commit(_declare)
+
+
+def declare_new(database: Database) -> None:
+    """After an index was lost: ids that it has given are not given again, since what it kept of the past bears them."""
+    # Milliseconds rise faster than ids are given, so this holds for the next loss as well.
+    values = {"name": "resources", "now": time.time_ns() // 1_000_000}
+    database.commit(
+        lambda connection: connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :now)"), values)
+    )
 
 
 def _declare(connection: Connection) -> None:
