@@ -83,7 +83,8 @@ class Throttle:
         if not rows:
             return 0
         now = self._clock()
-        counts = {key: (failures, last_at) for key, failures, last_at in rows if now - last_at <= WINDOW}
+        # What was counted before the clock was set back would lock everybody out until that time comes again.
+        counts = {key: (failures, last_at) for key, failures, last_at in rows if abs(now - last_at) <= WINDOW}
         failures, last_at = counts.get(keys.account_at_address, (0, 0.0))
         is_attacked = counts.get(keys.account, (0, 0.0))[0] >= ATTACKED
         free = FREE_WHEN_ATTACKED if is_attacked else FREE_FOR_ACCOUNT

@@ -248,7 +248,8 @@ class Locks:
                 connection.execute(delete(locks).where(locks.c.token == lock.token))
 
     def seconds_left(self, lock: Lock) -> int:
-        return max(0, round(lock.expires_at - self._clock()))
+        left = max(0, round(lock.expires_at - self._clock()))
+        return min(left, lock.timeout)  # a clock that was set back gives a lock longer than its owner asked for
 
     def _on(self, connection: Connection, row: Row) -> list[Lock]:
         return [Lock._make(found) for found in _on.rows(connection, {"on": row.id, "now": self._clock()})]

@@ -27,13 +27,19 @@ _FEW = 8
 _when = trash.c.deleted_ns + 0  # no index has this: SQLite would look at all that was deleted of late, not at one path
 _deleted_here = Statement(
     select(*(trash.c[name] for name in Deleted._fields))
-    .where(trash.c.root_id == bindparam("root"), trash.c.path == bindparam("path"), _when > bindparam("since"))
+    .where(
+        trash.c.root_id == bindparam("root"),
+        trash.c.path == bindparam("path"),
+        _when.between(bindparam("since"), bindparam("until")),
+    )
     .order_by(_when.desc())
     .limit(1)
 )
 _change = Statement(
     select(journal.c.moved_from).where(
-        journal.c.number == bindparam("number"), journal.c.action == "created", journal.c.at_ns > bindparam("since")
+        journal.c.number == bindparam("number"),
+        journal.c.action == "created",
+        journal.c.at_ns.between(bindparam("since"), bindparam("until")),
     )
 )
 _below = index.below(cast("ColumnElement[int]", bindparam("top")), "below")
@@ -68,9 +74,14 @@ def is_fresh(row: Row, now_ns: int) -> bool:
     return not row.is_collection and 0 <= now_ns - row.born_ns < WINDOW_NS
 
 
+def _window(now_ns: int) -> dict[str, int]:
+    """When what belongs to a save that ends now has happened; not later either, if the clock was set back."""
+    return {"since": now_ns - WINDOW_NS + 1, "until": now_ns}
+
+
 def deleted_here(connection: Connection, root_id: int, path: Path, now_ns: int) -> Gone | None:
     """The file that was deleted at a path a moment ago."""
-    values = {"root": root_id, "path": history.shown(path), "since": now_ns - WINDOW_NS}
+    values = {"root": root_id, "path": history.shown(path), **_window(now_ns)}
     found = _deleted_here.row(connection, values)
     if found is None:
         return None
@@ -90,7 +101,7 @@ def few_below(connection: Connection, top: int) -> list[tuple[int, Path]]:
 
 def moved_from(connection: Connection, row: Row, now_ns: int) -> Path | None:
     """Where a file was moved from a moment ago, if that is the last that happened to it."""
-    found = _change.row(connection, {"number": row.changed, "since": now_ns - WINDOW_NS})
+    found = _change.row(connection, {"number": row.changed, **_window(now_ns)})
     return None if found is None or found[0] is None or row.is_collection else history.parsed(found[0])
 
 
