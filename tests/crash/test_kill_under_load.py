@@ -26,13 +26,13 @@ class Client:
     acknowledged: int = 0
 
 
-def _work(client: Client, url: str, auth: tuple[str, str], stop: threading.Event, begun: threading.Barrier) -> None:
+def work(client: Client, url: str, auth: tuple[str, str], stop: threading.Event, begun: threading.Barrier) -> None:
     session = requests.Session()
     session.auth = auth
     begun.wait()
     try:
         while not stop.is_set():
-            _one(client, session, url)
+            one_request(client, session, url)
             client.pending.clear()
             client.acknowledged += 1
     except requests.RequestException:
@@ -41,7 +41,7 @@ def _work(client: Client, url: str, auth: tuple[str, str], stop: threading.Event
         session.close()
 
 
-def _one(client: Client, session: requests.Session, url: str) -> None:
+def one_request(client: Client, session: requests.Session, url: str) -> None:
     name, other = (str(client.random.randrange(NAMES)) for _ in range(2))
     action = client.random.choice(["put", "put", "put", "move", "copy", "delete"])
     old = client.bodies.get(name)
@@ -81,7 +81,7 @@ def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
             _round(server, clients, top, chance.uniform(0.3, 1.2))
             server.start()
             for client in clients:
-                _compare(client, f"{top}/{client.number}", server)
+                compare(client, f"{top}/{client.number}", server)
             assert list((server.home("alice") / ".baludav/tmp").iterdir()) == []
             server.baludav("index", "check")
         assert sum(client.acknowledged for client in clients) > 100
@@ -91,8 +91,7 @@ def _round(server: Server, clients: list[Client], top: str, seconds: float) -> N
     stop = threading.Event()
     begun = threading.Barrier(len(clients) + 1)
     threads = [
-        threading.Thread(target=_work, args=(c, f"{top}/{c.number}", server.auth("alice"), stop, begun))
-        for c in clients
+        threading.Thread(target=work, args=(c, f"{top}/{c.number}", server.auth("alice"), stop, begun)) for c in clients
     ]
     for thread in threads:
         thread.start()
@@ -104,7 +103,7 @@ def _round(server: Server, clients: list[Client], top: str, seconds: float) -> N
         thread.join(60)
 
 
-def _compare(client: Client, url: str, server: Server) -> None:
+def compare(client: Client, url: str, server: Server) -> None:
     for name in map(str, range(NAMES)):
         answer = requests.get(f"{url}/{name}", auth=server.auth("alice"), timeout=60)
         body = answer.content if answer.status_code == 200 else None
