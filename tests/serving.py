@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -63,6 +63,7 @@ class Server:
         environment: further variables, such as BALUDAV_MAX_UPLOAD.
         shares: the configuration key `shares`.
         port: to listen on; 0 for a free one.
+        under: a command that runs it, with its arguments.
     """
 
     running: "list[Server]" = []
@@ -75,7 +76,9 @@ class Server:
         environment: Mapping[str, str] | None = None,
         shares: Mapping[str, Any] | None = None,
         port: int = 0,
+        under: Sequence[str] = (),
     ) -> None:
+        self.under = under
         self.data = data
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -156,7 +159,7 @@ class Server:
         assert self.process is None, "it runs already"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "baludav", "serve"],
+                [*self.under, sys.executable, "-m", "baludav", "serve"],
                 cwd=TOP,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

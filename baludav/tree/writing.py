@@ -29,7 +29,7 @@ from baludav.tree.roots import StorageRoot
 from baludav.tree.saving import Saving
 from baludav.tree.steps import reached
 from baludav.tree.truth.hashes import Hashes
-from baludav.tree.upkeep.expiry import make_room
+from baludav.tree.upkeep.expiry import make_room, require_room
 
 NOTHING: Mapping[str, str] = {}
 _LARGE = 1 << 20  # bytes; whether so much fits is asked before it comes
@@ -198,6 +198,7 @@ class Writing(Saving):
         Args:
             left: bytes that are still to come, these included.
         """
+        require_room(self.tree.database, root, folder, left)
         try:
             staged.write(data)
         except DiskFull:

@@ -32,6 +32,7 @@ from baludav.waiting import waiting
 
 log = logging.getLogger(__name__)
 
+_UNKNOWN = 1 << 60  # bytes
 _GRANULARITY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
 _COARSE_GRANULARITY_NS = 2_000_000_000  # FAT and some network file systems
 
@@ -182,9 +183,10 @@ class LocalStorage:
 
     def free(self, path: Path = ()) -> int:
         """Bytes that may still be stored where `path` lies."""
-        with self._top.opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+        with self._top.opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd, translated():
             found = os.fstatvfs(self._top.fd() if fd is None else fd)
-            return found.f_bavail * found.f_frsize
+            # Some network file systems tell nothing.
+            return found.f_bavail * found.f_frsize if found.f_blocks else _UNKNOWN
 
     def granularity_ns(self, path: Path, device: int) -> int:
         """Within how many nanoseconds two changes of a file on this device may get the same ctime."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from baludav.db.engine import Database
-from baludav.errors import Failure
+from baludav.errors import DiskFull, Failure
 from baludav.tree.paths import Path
 from baludav.tree.records import history, index, journal, uploads
 from baludav.tree.roots import StorageRoot
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DAY_NS = 86_400_000_000_000
 _RESERVE = 64 << 20  # bytes that an upload leaves free on a disk, or history makes room
+_SPARE = 4 << 20  # bytes that new bytes never take: the index needs some to record what is deleted
 _BATCH = 200
 
 
@@ -52,6 +53,19 @@ def forget_uploads(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
         tree.database.commit(lambda connection, upload=upload: uploads.remove(connection, upload))  # type: ignore[misc]
         root.storage.drop(history.parsed(upload.begun))
     return len(stale)
+
+
+def require_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
+    """Refuse new bytes that would fill a disk to its last; the history gives way before.
+
+    Raises:
+        DiskFull: there is no room for `size` bytes.
+    """
+    if root.storage.free(folder) - size >= _SPARE:
+        return
+    make_room(database, root, folder, size)
+    if root.storage.free(folder) - size < _SPARE:
+        raise DiskFull()
 
 
 def make_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
