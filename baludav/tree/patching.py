@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from baludav.errors import Conflict, NotFound
 from baludav.tree.disk.guards import NO_ROOT
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import Stat
 from baludav.tree.http.updates import Update
 from baludav.tree.paths import Path
@@ -69,7 +70,8 @@ class Patch(Incoming):
         user, root = self._patching, self._root
         source = user.open(self._path)
         try:
-            before = Stat.of(os.fstat(source.fd))
+            with translated():
+                before = Stat.of(os.fstat(source.fd))
             assert before is not None  # it was opened as a regular file
             size = before.size
             start = self._update.place(size)

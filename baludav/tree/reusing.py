@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from baludav.errors import NotFound, Unavailable
+from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import Staged, Stat
 from baludav.tree.paths import Path, stored
 from baludav.tree.reading import Terms
@@ -95,4 +96,5 @@ class Reusing(Writing):
 
 def _is_as_known(fd: int, held: Held) -> bool:
     """True if a file is as it was when its bytes were hashed, so that its copy needs no look."""
-    return held.row is not None and held.row.is_settled and Stat.of(os.fstat(fd)) == held.row.signature
+    with translated():
+        return held.row is not None and held.row.is_settled and Stat.of(os.fstat(fd)) == held.row.signature

@@ -62,6 +62,9 @@ class Place:
     def __str__(self) -> str:
         return f"{self.call} (turn {self.turn}) at {' < '.join(self.lines)}"
 
+    def is_within(self, function: str) -> bool:
+        return any(line.endswith(f" {function}") for line in self.lines)
+
     @property
     def is_look(self) -> bool:
         """It changes nothing."""
