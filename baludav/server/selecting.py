@@ -33,7 +33,6 @@ class Selector(ConnectionManager):
         # Not the base's: it makes a selector of its own.
         self.server = server
         self._serving = False
-        self._stop_requested = False
         self._epoll = select.epoll()
         self._waiting: dict[int, Connection] = {}
         self._listener = server.socket.fileno()
@@ -79,7 +78,7 @@ class Selector(ConnectionManager):
     def _run(self, expiration_interval: float) -> None:
         next_look = time.monotonic() + expiration_interval
         pool = self.server.pool
-        while not self._stop_requested:
+        while not self.server.is_stopping:
             for fd, _ in self._epoll.poll(PATIENCE if pool.relieve() else expiration_interval):
                 if fd == self._listener:
                     accepted = self._from_server_socket(self.server.socket)

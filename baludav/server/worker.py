@@ -87,6 +87,7 @@ class Worker(cheroot.wsgi.Server):
         self._open: set[Connection] = set()
         self._memory = memory.Pace()
         self.hot = HotLane.of(app)
+        self.is_stopping = False
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
         address = listener.getsockname()
         self._environ = {
@@ -214,7 +215,7 @@ class Worker(cheroot.wsgi.Server):
     def stop_soon(self) -> None:
         """Ask the selector loop to end; may be called by a signal handler."""
         self.ready = False
-        self._connections._stop_requested = True
+        self.is_stopping = True
 
 
 class FileWrapper:

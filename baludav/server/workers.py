@@ -205,8 +205,11 @@ class _Master:
         sys.stdout.flush()
         sys.stderr.flush()
         master = os.getpid()
+        # Until the worker handles it: what comes meanwhile must be neither lost nor taken by what the master does.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             os.close(write)
             return _Child(pid, time.monotonic(), read)
         status = 1
@@ -232,6 +235,7 @@ class _Master:
             signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != master:
             return

@@ -83,7 +83,6 @@ class Device:
 
     def _logged(self, since: int) -> list[str]:
         """The log from a position on, with everything that was asked before now."""
-        workers = {str(pid) for pid in self.server.pids()[1:]}
         mark = f"/healthz?{next(_numbers)}"
 
         def lines() -> list[str]:
@@ -94,6 +93,7 @@ class Device:
         def is_complete() -> bool:
             """Each worker writes its lines in their order, but some time later."""
             requests.get(self.server.url + mark, timeout=SECONDS)
+            workers = {str(pid) for pid in self.server.pids()[1:]}
             return workers <= {line.split()[2] for line in lines() if mark in line}
 
         wait_for(is_complete, SECONDS, "every worker has written its log")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from baludav.server.worker import Worker
 from baludav.server.workers import ServerOptions, serve
 from tests.server.conftest import Running, receive_all
 from tests.serving import wait_for
@@ -51,6 +52,22 @@ def test_all_workers_die_at_once(start: Callable[..., Running]) -> None:
         else:
             assert server.ask("GET / HTTP/1.1")[0] == 200
             assert len(server.workers()) == 2
+
+
+def test_a_stop_before_all_workers_are_ready(start: Callable[..., Running]) -> None:
+    """A worker that has just begun, or is about to, stops as well."""
+    for _ in range(15):
+        server = start(workers=4)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+
+
+def test_a_stop_just_before_a_worker_serves() -> None:
+    """It is not forgotten while the worker makes ready."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        worker = Worker(ServerOptions("127.0.0.1", listener.getsockname()[1], workers=1), listener, lambda *_: ())
+        worker.stop_soon()
+        worker.run()
 
 
 def test_sigterm_lets_a_transfer_finish(start: Callable[..., Running]) -> None:
