@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.02  # seconds, when the system has no descriptor for a new connection
+_COURTESY = 0.001  # seconds that a fuller worker leaves a new connection to the others
 
 
 class Selector(ConnectionManager):
@@ -37,6 +38,8 @@ class Selector(ConnectionManager):
         self._waiting: dict[int, Connection] = {}
         self._listener = server.socket.fileno()
         self._epoll.register(self._listener, select.EPOLLIN)
+        self._listens_at = 0.0  # monotonic time; 0: now
+        self._was_courteous = False
 
     def put(self, connection: "Connection") -> None:
         """Wait for the client, unless it has sent more already. For any thread."""
@@ -79,16 +82,30 @@ class Selector(ConnectionManager):
         next_look = time.monotonic() + expiration_interval
         pool = self.server.pool
         while not self.server.is_stopping:
-            for fd, _ in self._epoll.poll(PATIENCE if pool.relieve() else expiration_interval):
+            seconds = _COURTESY if self._listens_at else PATIENCE if pool.relieve() else expiration_interval
+            for fd, _ in self._epoll.poll(seconds):
                 if fd == self._listener:
-                    accepted = self._from_server_socket(self.server.socket)
-                    if accepted is not None:
-                        self.server.process_conn(accepted)
+                    self._accept()
                 elif (connection := self._waiting.get(fd)) is not None:
                     self.server.process_conn(connection)
+            if self._listens_at and time.monotonic() >= self._listens_at:
+                self._epoll.modify(self._listener, select.EPOLLIN)
+                self._listens_at = 0.0
+                self._was_courteous = True
             if time.monotonic() > next_look:
                 next_look = time.monotonic() + expiration_interval
                 self._expire(0)
+
+    def _accept(self) -> None:
+        """Take a new connection, unless another worker should: then only if it is still there a moment later."""
+        if self.server.seat.is_fuller and not self._was_courteous:
+            self._epoll.modify(self._listener, 0)
+            self._listens_at = time.monotonic() + _COURTESY
+            return
+        self._was_courteous = False
+        accepted = self._from_server_socket(self.server.socket)
+        if accepted is not None:
+            self.server.process_conn(accepted)
 
     def _from_server_socket(self, listener: socket.socket) -> "Connection | None":
         try:

@@ -16,6 +16,7 @@ import cheroot.wsgi
 
 from baludav import metrics
 from baludav.server import memory
+from baludav.server.balance import Seat
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
 from baludav.server.hot import HotLane
@@ -66,6 +67,7 @@ class Worker(cheroot.wsgi.Server):
 
     Args:
         listener: bound by the master; every worker has it by inheritance.
+        seat: where it tells the others how many connections it has.
     """
 
     ConnectionClass = Connection
@@ -74,7 +76,7 @@ class Worker(cheroot.wsgi.Server):
 
     _connections: Selector
 
-    def __init__(self, options: ServerOptions, listener: socket.socket, app: Application) -> None:
+    def __init__(self, options: ServerOptions, listener: socket.socket, app: Application, seat: Seat) -> None:
         # cheroot listens again, on the socket that all workers share.
         super().__init__(
             (options.host, options.port), app, numthreads=1, server_name="baludav", request_queue_size=BACKLOG
@@ -83,6 +85,7 @@ class Worker(cheroot.wsgi.Server):
         self.pool = Pool(options.threads, _MOST_THREADS)
         self.parking = Parking(self._resume, options.body_seconds)
         self._listener = listener
+        self.seat = seat
         self._most = _room_for(options.max_connections)
         self._open: set[Connection] = set()
         self._memory = memory.Pace()
@@ -131,6 +134,7 @@ class Worker(cheroot.wsgi.Server):
                 connection.socket.close()
                 return
             self._open.add(connection)
+            self.seat.tell(len(self._open))
         if connection.is_sending:
             connection.go_on_sending()
         if not connection.is_sending and connection.receive() and not connection.serve_at_once():
@@ -149,6 +153,7 @@ class Worker(cheroot.wsgi.Server):
         """A connection is about to be closed."""
         self._connections.release(connection)
         self._open.discard(connection)
+        self.seat.tell(len(self._open))
 
     def tidy(self) -> None:
         """What is to be done now and then, in the selector thread."""
@@ -194,6 +199,7 @@ class Worker(cheroot.wsgi.Server):
         """Stop gracefully: no new connections, idle ones closed, running requests answered."""
         end = time.monotonic() + self.options.graceful_seconds
         self.parking.stop()
+        self.seat.leave()
         for connection in self._connections.waiting():
             self._connections.release(connection)
             if connection.is_sending or connection.receive():
@@ -208,6 +214,7 @@ class Worker(cheroot.wsgi.Server):
     def run(self) -> None:
         """Serve until `stop_soon`, then finish."""
         self.prepare()
+        self.seat.tell(0)
         self.announce()
         self._connections.run(self.expiration_interval)
         self.finish()

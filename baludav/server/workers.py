@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from baludav.server import memory
+from baludav.server.balance import Balance, Seat
 from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
 from baludav.waiting import let_others_run
 
@@ -82,6 +83,8 @@ class _Master:
         self._make_app = make_app
         self._ready = ready
         self._listener = listener
+        self._balance = Balance(4 * options.workers + 4)  # those that leave, after reloads, have one too
+        self._seats: dict[int, Seat] = {}
         self._children: dict[int, _Child] = {}  # those that shall serve
         self._leaving: dict[int, _Child] = {}  # those that finish what they have begun
         self._stopping_since: float | None = None
@@ -177,6 +180,8 @@ class _Master:
                 return None
             if pid == 0:
                 return None
+            if pid in self._seats:
+                self._balance.free(self._seats.pop(pid))
             if self._leaving.pop(pid, None) is not None:
                 continue
             if self._reload is not None and pid in self._reload:
@@ -204,18 +209,19 @@ class _Master:
         read, write = os.pipe2(os.O_CLOEXEC)
         sys.stdout.flush()
         sys.stderr.flush()
-        master = os.getpid()
+        master, seat = os.getpid(), self._balance.take()
         # Until the worker handles it: what comes meanwhile must be neither lost nor taken by what the master does.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             os.close(write)
+            self._seats[pid] = seat
             return _Child(pid, time.monotonic(), read)
         status = 1
         try:
             os.close(read)
-            self._work(master, write)
+            self._work(master, write, seat)
             status = 0
         except OSError as error:
             log.error("the worker cannot start: %s", error.strerror if error.errno != errno.EPIPE else error)
@@ -228,7 +234,7 @@ class _Master:
                 sys.stderr.flush()
             os._exit(status)
 
-    def _work(self, master: int, pipe: int) -> None:
+    def _work(self, master: int, pipe: int, seat: Seat) -> None:
         """A worker's whole life."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -240,7 +246,7 @@ class _Master:
         if os.getppid() != master:
             return
         app = self._make_app()
-        worker = Worker(self._options, self._listener, app)
+        worker = Worker(self._options, self._listener, app, seat)
         let_others_run(worker.pool.blocked)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop_soon())
         worker.announce = lambda: os.write(pipe, b"1")

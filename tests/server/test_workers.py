@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from baludav.server.balance import Balance
 from baludav.server.worker import Worker
 from baludav.server.workers import ServerOptions, serve
 from tests.server.conftest import Running, receive_all
@@ -65,7 +66,9 @@ def test_a_stop_before_all_workers_are_ready(start: Callable[..., Running]) -> N
 def test_a_stop_just_before_a_worker_serves() -> None:
     """It is not forgotten while the worker makes ready."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        worker = Worker(ServerOptions("127.0.0.1", listener.getsockname()[1], workers=1), listener, lambda *_: ())
+        worker = Worker(
+            ServerOptions("127.0.0.1", listener.getsockname()[1], workers=1), listener, lambda *_: (), Balance(1).take()
+        )
         worker.stop_soon()
         worker.run()
 
