@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 BACKLOG = 1024  # connections the kernel completes before a worker accepts them
+_RUNNING_THREADS = 1  # under the GIL two would only pass it to and fro
 _MOST_THREADS = 256
 _LOOK_SECONDS = 0.02
 _OTHER_FILES = 64  # of a worker: index, log, folders, listening
@@ -41,7 +42,6 @@ class ServerOptions:
     """How to serve. Times are seconds.
 
     Attributes:
-        threads: of the pool of one worker that run at a time.
         ssl: encrypt with it; None for plain HTTP.
         keep_alive_seconds: how long a connection may be idle.
         head_seconds: in which the whole head of a request must come.
@@ -53,7 +53,6 @@ class ServerOptions:
     host: str
     port: int
     workers: int
-    threads: int = 4
     ssl: SSLContext | None = None
     keep_alive_seconds: float = 75
     head_seconds: float = 20
@@ -82,7 +81,7 @@ class Worker(cheroot.wsgi.Server):
             (options.host, options.port), app, numthreads=1, server_name="baludav", request_queue_size=BACKLOG
         )
         self.options = options
-        self.pool = Pool(options.threads, _MOST_THREADS)
+        self.pool = Pool(_RUNNING_THREADS, _MOST_THREADS)
         self.parking = Parking(self._resume, options.body_seconds)
         self._listener = listener
         self.seat = seat

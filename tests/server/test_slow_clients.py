@@ -15,7 +15,7 @@ MANY = 100
 
 def test_slow_clients_hold_nobody_up(start: Callable[..., Running]) -> None:
     """With 100 clients each silent, slow in the head, slow in the body, and not reading, others are answered."""
-    server = start(threads=2)
+    server = start()
     with contextlib.ExitStack() as stack:
         slow: list[socket.socket] = []
         for opening in (
