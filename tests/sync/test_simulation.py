@@ -268,7 +268,8 @@ class World:
         while entries := self.api.get("/trash")["entries"]:
             for entry in entries:
                 self._restore(entry)
-        self._await_the_disk()  # in a collection, something may have been deleted outside just before it was
+            # Something may have been deleted outside just before its collection was: its versions come to the trash.
+            self._await_the_disk()
         found = self.server_files()
         there = set(found.values())
         for path in found:
