@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from baludav.errors import NotFound
+from baludav.tree.paths import quote
 from providers import bodies, xml
 from providers.cloud.call import Call
 from providers.methods.options import DAV_HEADERS
@@ -49,6 +51,21 @@ class Bytes:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def own(call: Call) -> tuple[Request, list[str]]:
+    """A request to one's own shelf, and the names below it; the URL begins with the user's.
+
+    Raises:
+        NotFound: it is another's, or nobody's.
+    """
+    if not call.path:
+        raise NotFound()
+    user, *names = call.path
+    call.require_own(user)
+    mount = call.base + quote((user,))
+    request = Request(call.environ, call.house, mount, (), names_collection=call.names_collection, is_cloud=True)
+    return request, names
 
 
 def listed(request: Request, top: Thing, members: Iterable[Thing]) -> Answer:

@@ -25,12 +25,7 @@ def trashbin(call: Call) -> Answer:
     """Answer a request below `/remote.php/dav/trashbin`."""
     if call.method == "OPTIONS":
         return shelf.options(_ALLOWED)
-    if not call.path:
-        raise NotFound()
-    user, *names = call.path
-    call.require_own(user)
-    mount = call.base + quote((user,))
-    request = Request(call.environ, call.house, mount, (), names_collection=call.names_collection, is_cloud=True)
+    request, names = shelf.own(call)
     match call.method, *names:
         case "PROPFIND", *_:
             return _list(request, names)

@@ -277,15 +277,7 @@ def new_values(
         "root_id": root_id,
         "parent_id": parent_id,
         "name": name,
-        "is_collection": stat.is_collection,
-        "size": stat.size,
-        "sha256": sha256,
-        "device": stat.device,
-        "inode": stat.inode,
-        "mtime_ns": stat.mtime_ns,
-        "ctime_ns": stat.ctime_ns,
-        "born_ns": born_ns,
-        "is_settled": is_settled,
+        **_seen(stat, sha256, born_ns, is_settled=is_settled),
         "created_ns": created_ns or min(born_ns or stat.mtime_ns, stat.mtime_ns),
         "changed": 0,
     }
@@ -306,21 +298,22 @@ def set_created(connection: Connection, resource_id: int, created_ns: int) -> No
 
 def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool) -> None:
     """Replace what a row says of the bytes."""
-    _see.change(
-        connection,
-        {
-            "which": row.id,
-            "is_collection": stat.is_collection,
-            "size": stat.size,
-            "sha256": sha256,
-            "device": stat.device,
-            "inode": stat.inode,
-            "mtime_ns": stat.mtime_ns,
-            "ctime_ns": stat.ctime_ns,
-            "born_ns": born_ns,
-            "is_settled": is_settled,
-        },
-    )
+    _see.change(connection, {"which": row.id, **_seen(stat, sha256, born_ns, is_settled=is_settled)})
+
+
+def _seen(stat: Stat, sha256: str | None, born_ns: int, *, is_settled: bool) -> dict[str, object]:
+    """The columns that say what the bytes are, and how they were when they were hashed."""
+    return {
+        "is_collection": stat.is_collection,
+        "size": stat.size,
+        "sha256": sha256,
+        "device": stat.device,
+        "inode": stat.inode,
+        "mtime_ns": stat.mtime_ns,
+        "ctime_ns": stat.ctime_ns,
+        "born_ns": born_ns,
+        "is_settled": is_settled,
+    }
 
 
 def renumber(connection: Connection, root_id: int, old: int, new: int) -> None:
