@@ -8,6 +8,7 @@ What a listener is told was committed before, so every request that follows can 
 asked then, so nothing that happens in between is missed.
 """
 
+import abc
 import contextlib
 import threading
 import time
@@ -172,7 +173,7 @@ class Listeners:
         return True
 
 
-class Waiting:
+class Waiting(abc.ABC):
     """A WSGI body that waits.
 
     Attributes:
@@ -186,9 +187,9 @@ class Waiting:
         self.is_over = False
         self.audience = source.join(self, principal)
 
+    @abc.abstractmethod
     def pull(self, now: float) -> bytes | None:
         """What its client shall get now, maybe nothing; None: it waits no longer, iterate the rest."""
-        raise NotImplementedError
 
     def rest(self) -> Iterable[bytes]:
         """What comes after the waiting."""
