@@ -1,7 +1,7 @@
 """Signs users in: compares passwords, slowly by design, and remembers for a minute what it has compared.
 
-Remembering spares each request 20 ms of hashing. It must not hide a change: whatever any process commits is seen
-by the next request, which then reads the account's revision and the throttle again.
+Remembering spares each request 20 ms of hashing. It must not hide a change: after whatever any process commits to
+accounts and throttle, the next request reads the account's revision and the throttle again.
 """
 
 import hmac
@@ -35,13 +35,13 @@ _state = Statement(select(users.c.revision, users.c.is_disabled).where(users.c.i
 class _Remembered:
     """A credential that was right a short time ago."""
 
-    __slots__ = ("keys", "principal", "until", "version")
+    __slots__ = ("keys", "mark", "principal", "until")
 
-    def __init__(self, principal: Principal, keys: throttle.Keys | None, until: float, version: int | None) -> None:
+    def __init__(self, principal: Principal, keys: throttle.Keys | None, until: float, mark: bytes | None) -> None:
         self.principal = principal
         self.keys = keys  # None: an app password or a device's token, which is not throttled
         self.until = until
-        self.version = version
+        self.mark = mark
 
 
 class SignIn:
@@ -56,6 +56,7 @@ class SignIn:
         self._devices = Devices(accounts.database, clock=clock)
         self._clock = clock
         self._glance = accounts.database.glance
+        self._mark = accounts.database.accounts_mark
         self._throttle = Throttle(accounts.database, clock)
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, _Remembered] = {}
@@ -108,19 +109,19 @@ class SignIn:
         if not 0 <= found.until - self._clock() <= REMEMBER:
             self._forget(digest)
             return None
-        version = self._glance.version()
-        if version is not None and version == found.version:
+        mark = self._mark.read()
+        if mark is not None and mark == found.mark:
             return found.principal
         if not self.still_holds(found.principal):
             self._forget(digest)
             return None
         if found.keys is not None:
             self._require_patience(found.keys)
-        found.version = version  # taken before reading, so a commit in between is noticed next time
+        found.mark = mark  # taken before reading, so a commit in between is noticed next time
         return found.principal
 
     def _compare(self, digest: bytes, name: str, password: str, address: str) -> Principal:
-        version = self._glance.version()
+        mark = self._mark.read()
         keys = throttle.keys(name, address)
         credential = self._accounts.credential(name) if name else None
         # Nobody guesses 160 bits, so neither throttling nor a slow hash is needed here, and a device with an app
@@ -129,7 +130,7 @@ class SignIn:
         if secret is not None:
             owner = self._owner(name, secret, credential)
             if owner is not None:
-                return self._remember(digest, *owner, None, version) or self._compare(digest, name, password, address)
+                return self._remember(digest, *owner, None, mark) or self._compare(digest, name, password, address)
         revision = credential.revision if credential else None
         if not name or self._ended.get(digest, -1) == revision:
             self._refuse(name, address)
@@ -145,7 +146,7 @@ class SignIn:
         if passwords.needs_rehash(credential.password_hash):
             self._accounts.rehash(credential, password)
         self._throttle.succeeded(keys)
-        return self._remember(digest, credential, None, keys, version) or self._compare(digest, name, password, address)
+        return self._remember(digest, credential, None, keys, mark) or self._compare(digest, name, password, address)
 
     def _owner(self, name: str, secret: str, credential: Credential | None) -> tuple[Credential, int | None] | None:
         """Whose secret this is, with the device if it is the token of one; None if not this user's, or of no use."""
@@ -184,7 +185,7 @@ class SignIn:
         credential: Credential,
         device_id: int | None,
         keys: throttle.Keys | None,
-        version: int | None,
+        mark: bytes | None,
     ) -> Principal | None:
         """Who this is from now on; None if the account was changed while the password was compared."""
         account = self._accounts.principal(credential.user_id)
@@ -199,7 +200,7 @@ class SignIn:
             self._remembered.pop(digest, None)
             if len(self._remembered) >= _MOST:  # the one to expire first stands first
                 del self._remembered[next(iter(self._remembered))]
-            self._remembered[digest] = _Remembered(principal, keys, self._clock() + REMEMBER, version)
+            self._remembered[digest] = _Remembered(principal, keys, self._clock() + REMEMBER, mark)
         return principal
 
     def _forget(self, digest: bytes) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from baludav import metrics
 from baludav.db.bell import Bell, Listening
 from baludav.db.checkpoints import Checkpoints
 from baludav.db.glance import Glance
+from baludav.db.mark import Mark
 from baludav.db.statements import Statement, savepoint, transaction
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
@@ -36,6 +38,7 @@ class Database:
 
     Attributes:
         glance: for a row or two that every request asks for.
+        accounts_mark: changes with each commit that may have changed an account.
 
     Args:
         file: the SQLite file; its folder exists.
@@ -49,7 +52,8 @@ class Database:
         self._readers: list[Connection] = []
         self.glance = Glance(self.engine)
         self._bell = Bell(file.with_name(f"{file.name}-bell"))
-        self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"), self._bell)
+        self.accounts_mark = Mark(file.with_name(f"{file.name}-accounts"))
+        self._writer = _GroupWriter(self.engine, file.with_name(f"{file.name}-turn"), self._bell, self.accounts_mark)
         self._committing = waiting if durability == "safe" else contextlib.nullcontext  # it syncs
 
     @contextlib.contextmanager
@@ -77,15 +81,18 @@ class Database:
         ):
             yield connection
 
-    def commit(self, work: Callable[[Connection], T]) -> T:
+    def commit(self, work: Callable[[Connection], T], *, spares_accounts: bool = False) -> T:
         """Run `work` in a transaction, alone among all writers, and return its result once it is committed.
 
         Writers that wait at the same time share one commit. What `work` raises undoes only its own part.
         `work` must touch nothing but the connection: it may run in another thread.
+
+        Args:
+            spares_accounts: nothing changes that a sign-in depends on, so those that are remembered stay good.
         """
         try:
             with _translated(), self._committing():
-                return self._writer.run(work)
+                return self._writer.run(work, spares_accounts)
         except OSError as error:  # no lock to be had
             raise Unavailable(_NO_ANSWER) from error
 
@@ -103,6 +110,7 @@ class Database:
         """Close every connection."""
         self._writer.close()
         self._bell.close()
+        self.accounts_mark.close()
         self.glance.close()
         while self._readers:
             self._readers.pop().close()
@@ -112,8 +120,9 @@ class Database:
 class _Ticket(Generic[T]):
     """One writer's work while it waits for a shared commit."""
 
-    def __init__(self, work: Callable[[Connection], T]) -> None:
+    def __init__(self, work: Callable[[Connection], T], spares_accounts: bool) -> None:
         self.work = work
+        self.spares_accounts = spares_accounts
         self.done = False
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -126,17 +135,18 @@ class _GroupWriter:
     kernel when its holder dies; SQLite's own waiting sleeps and retries.
     """
 
-    def __init__(self, engine: Engine, turn_file: Path, bell: Bell) -> None:
+    def __init__(self, engine: Engine, turn_file: Path, bell: Bell, accounts_mark: Mark) -> None:
         self._engine = engine
         self._checkpoints = Checkpoints(engine, self._alone)
         self._bell = bell
+        self._accounts_mark = accounts_mark
         self._turn_fd = os.open(turn_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._turn = threading.Lock()
         self._waiting: list[_Ticket[Any]] = []
         self._connection: Connection | None = None
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        ticket = _Ticket(work)
+    def run(self, work: Callable[[Connection], T], spares_accounts: bool) -> T:
+        ticket = _Ticket(work, spares_accounts)
         self._waiting.append(ticket)  # atomic under the GIL, as is the swap below
         with self._turn:
             if not ticket.done:
@@ -176,7 +186,7 @@ class _GroupWriter:
             with self._alone_among_processes():
                 if self._connection is None:
                     self._connection = self._engine.connect().execution_options(baludav_begin="")
-                with transaction(self._connection):
+                with self._marking(group), transaction(self._connection):
                     for ticket in group:
                         self._one(ticket, self._connection, alone=len(group) == 1)
                 self._bell.ring()  # only now: whoever is woken must find what was committed
@@ -193,6 +203,10 @@ class _GroupWriter:
             metrics.count("commits")
             metrics.count("commit_works", len(group))
             metrics.count("commit_microseconds", int((time.monotonic() - begun) * 1_000_000))
+
+    def _marking(self, group: list[_Ticket[Any]]) -> AbstractContextManager[None]:
+        spares_accounts = all(ticket.spares_accounts for ticket in group)
+        return contextlib.nullcontext() if spares_accounts else self._accounts_mark.changing()
 
     @staticmethod
     def _one(ticket: _Ticket[Any], connection: Connection, *, alone: bool) -> None:

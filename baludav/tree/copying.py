@@ -250,7 +250,7 @@ class Copying(Writing):
                     item.path: self.tree.scan.is_settled(root, (*place.names, *item.path), item.stat, time.time_ns())
                     for item in copied
                 }
-                row = self.tree.database.commit(work)
+                row = self.tree.commit(work)
             except Failure:
                 root.storage.drop(place.names)
                 raise
@@ -299,7 +299,7 @@ class Copying(Writing):
                 is_moved = True
                 away = None if aside is None else aside.put_away()
                 is_settled = row.is_settled and self.tree.scan.is_settled(goal.root, target, stat, time.time_ns())
-                now, surplus = self.tree.database.commit(work)
+                now, surplus = self.tree.commit(work)
             except BaseException:
                 with contextlib.suppress(Failure):
                     if is_moved:

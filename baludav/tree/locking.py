@@ -45,7 +45,7 @@ class Locking(Writing):
             self.check(target, terms)
             if target.known is not None:
                 with self.locked_as_seen(target.place):
-                    lock = self.tree.database.commit(lambda connection: take(connection, target.chain))
+                    lock = self.tree.commit(lambda connection: take(connection, target.chain))
                 return lock, path, False
             self.require_locks(target, terms)
             made: list[Lock] = []
@@ -75,7 +75,7 @@ class Locking(Writing):
             )
             return lock, path_of(connection, lock.resource_id)
 
-        lock, names = self.tree.database.commit(work)
+        lock, names = self.tree.commit(work)
         return lock, self.shown(target.place, names)
 
     def unlock(self, path: Path, token: str) -> bool:
@@ -84,7 +84,7 @@ class Locking(Writing):
         target = self.unguarded(path)
         if target.known is None:
             raise NotFound()
-        return self.tree.database.commit(
+        return self.tree.commit(
             lambda connection: self.tree.locks.release(connection, target.chain, token=token, user_id=self.principal.id)
         )
 

@@ -52,7 +52,7 @@ class Register(Reading):
         """
         found, user_id, now = list(found), self.principal.id, time.time()
         if found or self.conflicts(device_id):
-            self.tree.database.commit(
+            self.tree.commit(
                 lambda connection: conflicts.record_all(connection, user_id, device_id, found, undecided, now)
             )
         return self.conflicts(device_id)
@@ -63,7 +63,7 @@ class Register(Reading):
         Raises:
             AlreadyResolved: somebody was quicker.
         """
-        if not self.tree.database.commit(lambda c: conflicts.resolve(c, conflict, resolution, time.time())):
+        if not self.tree.commit(lambda c: conflicts.resolve(c, conflict, resolution, time.time())):
             raise AlreadyResolved()
 
     def note_refusal(self, path: Path, state: State, terms: Terms, failure: PreconditionFailed, intent: Intent) -> None:
@@ -81,7 +81,7 @@ class Register(Reading):
             conflicts.record(connection, self.principal.id, device_id, found, time.time())
 
         try:
-            self.tree.database.commit(work)
+            self.tree.commit(work)
         except Failure as error:
             log.warning("a conflict could not be recorded: %s", error)
 
@@ -103,7 +103,7 @@ class Register(Reading):
             conflicts.record(connection, self.principal.id, device_id, found, time.time())
 
         try:
-            self.tree.database.commit(work)
+            self.tree.commit(work)
         except Failure as error:
             log.warning("a conflict could not be recorded: %s", error)
 
@@ -116,7 +116,7 @@ class Register(Reading):
             with self.tree.database.reading() as connection:
                 if not conflicts.has_open(connection, device_id, path):
                     return
-            self.tree.database.commit(lambda connection: conflicts.settle(connection, device_id, path))
+            self.tree.commit(lambda connection: conflicts.settle(connection, device_id, path))
         except Failure as error:
             log.warning("a conflict could not be settled: %s", error)
 

@@ -109,7 +109,7 @@ class Saving(Guarding):
             try:
                 # The row of the name will be another one: with another signature no process takes it for the old one.
                 stat = root.storage.set_mtime(saved.place.names, saved.known.stat.mtime_ns)
-                surplus = self.tree.database.commit(
+                surplus = self.tree.commit(
                     lambda connection: self._exchange(connection, target, saved, Known(saved.known.row, stat), kept)  # type: ignore[union-attr]
                 )
             except Failure:

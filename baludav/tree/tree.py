@@ -4,7 +4,10 @@ import fnmatch
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
@@ -31,6 +34,7 @@ from baludav.tree.upkeep.keeping import Keeper
 from baludav.tree.upkeep.recovery import recover
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class UserTree(Copying, Locking, Restoring, Patching, Reusing, Chunking, Appending, Feed):
@@ -94,9 +98,13 @@ class Tree:
         quota = self._accounts.quota(root.name)
         return self._default_quota if quota is None else quota
 
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """Commit a change of what is in the tree (see `Database.commit`); no account is touched."""
+        return self.database.commit(work, spares_accounts=True)
+
     def end_lock(self, token: str, *, user_id: int | None = None) -> bool:
         """End a lock, that of anybody or only of one user; False if there is none (any more)."""
-        return self.database.commit(lambda connection: self.locks.end(connection, token, user_id=user_id))
+        return self.commit(lambda connection: self.locks.end(connection, token, user_id=user_id))
 
     def prepare(self) -> None:
         """Clean up after a crash; called once at start, while no request runs."""

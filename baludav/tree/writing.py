@@ -282,7 +282,7 @@ class Writing(Saving):
                 away = None if replaces is None else replaces.put_away()
                 born_ns = staged.born_ns
                 is_settled = self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
-                row, surplus = self.tree.database.commit(work)
+                row, surplus = self.tree.commit(work)
             except BaseException:
                 root.storage.take_back(staged, place.names, kept, has_replaced=known is not None)
                 raise
@@ -322,7 +322,7 @@ class Writing(Saving):
             try:
                 reached("made")
                 born_ns = root.storage.born_ns(place.names)
-                row = self.tree.database.commit(work)
+                row = self.tree.commit(work)
             except Failure:
                 root.storage.drop(place.names)
                 raise
@@ -347,7 +347,7 @@ class Writing(Saving):
             self.require_locks(target, terms, is_removal=True)
             kept = root.storage.put_away(place.names, known.row.id)
             try:
-                self.tree.database.commit(
+                self.tree.commit(
                     lambda connection: self.put_in_trash(connection, chain[-1], place.names, kept, self.cause())
                 )
             except Failure:
@@ -382,7 +382,7 @@ class Writing(Saving):
             try:
                 if modified_ns is not None:
                     stat = root.storage.set_mtime(place.names, modified_ns)
-                self.tree.database.commit(work)
+                self.tree.commit(work)
             except Failure:
                 if modified_ns is not None:
                     root.storage.set_mtime(place.names, known.stat.mtime_ns)

@@ -1,22 +1,30 @@
 """What the operating system refuses, as failures of `baludav.errors`."""
 
-import contextlib
 import errno
 import logging
-from collections.abc import Iterator
 
 from baludav import errors
 
 log = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """OS errors as failures; the path of the disk stays out of the message."""
-    try:
-        yield
-    except OSError as error:
-        raise failure(error) from error
+class _Translated:
+    """A context; one for all, since it is entered many times in a request."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise failure(error) from error
+
+
+_TRANSLATED = _Translated()
+
+
+def translated() -> _Translated:
+    """A context in which OS errors become failures; the path of the disk stays out of the message."""
+    return _TRANSLATED
 
 
 def failure(error: OSError) -> errors.Failure:

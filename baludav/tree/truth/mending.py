@@ -216,7 +216,9 @@ class Mender:
                     outcome = Outcome(self._locks, folder, survey.chain[-1], is_same_disk=survey.is_same_disk)
                     work.append((outcome, news))
             if work:
-                for outcome, names in self._database.commit(lambda connection: _write(connection, work)):
+                for outcome, names in self._database.commit(
+                    lambda connection: _write(connection, work), spares_accounts=True
+                ):
                     left.setdefault(outcome.folder, []).extend(names)
         return left
 
