@@ -198,7 +198,7 @@ class Writing(Saving):
         Args:
             left: bytes that are still to come, these included.
         """
-        require_room(self.tree.database, root, folder, left)
+        require_room(self.tree.database, root, folder, staged, left)
         try:
             staged.write(data)
         except DiskFull:

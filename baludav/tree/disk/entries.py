@@ -10,6 +10,7 @@ from baludav.tree.disk import kernel
 from baludav.tree.paths import Path
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY
+_UNKNOWN = 1 << 60  # bytes
 
 
 def write_file(folder_fd: int, name: str, data: bytes) -> None:
@@ -46,6 +47,13 @@ def described(fd: int) -> os.stat_result:
     except OSError:
         os.close(fd)
         raise
+
+
+def free_bytes(fd: int) -> int:
+    """Bytes that may still be stored on the file system of an open file or folder."""
+    found = os.fstatvfs(fd)
+    # Some network file systems tell nothing.
+    return found.f_bavail * found.f_frsize if found.f_blocks else _UNKNOWN
 
 
 @contextlib.contextmanager

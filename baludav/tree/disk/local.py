@@ -20,7 +20,16 @@ from pathlib import Path as DiskPath
 
 from baludav import errors
 from baludav.tree.disk import kernel
-from baludav.tree.disk.entries import FOLDER_FLAGS, described, read_record, remove, renamed, unlinked, write_file
+from baludav.tree.disk.entries import (
+    FOLDER_FLAGS,
+    described,
+    free_bytes,
+    read_record,
+    remove,
+    renamed,
+    unlinked,
+    write_file,
+)
 from baludav.tree.disk.marker import KEPT, TEMPORARY, UPLOADS
 from baludav.tree.disk.oserrors import translated
 from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, OutOfWatches, Staged, Stat, Storage
@@ -32,7 +41,6 @@ from baludav.waiting import waiting
 
 log = logging.getLogger(__name__)
 
-_UNKNOWN = 1 << 60  # bytes
 _GRANULARITY_NS = 20_000_000  # two ticks of the slowest kernel clock (100 Hz)
 _COARSE_GRANULARITY_NS = 2_000_000_000  # FAT and some network file systems
 
@@ -184,9 +192,7 @@ class LocalStorage:
     def free(self, path: Path = ()) -> int:
         """Bytes that may still be stored where `path` lies."""
         with self._top.opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd, translated():
-            found = os.fstatvfs(self._top.fd() if fd is None else fd)
-            # Some network file systems tell nothing.
-            return found.f_bavail * found.f_frsize if found.f_blocks else _UNKNOWN
+            return free_bytes(self._top.fd() if fd is None else fd)
 
     def granularity_ns(self, path: Path, device: int) -> int:
         """Within how many nanoseconds two changes of a file on this device may get the same ctime."""

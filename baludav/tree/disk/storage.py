@@ -65,6 +65,9 @@ class Staged(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append; raises InsufficientStorage when the disk is full."""
 
+    def free(self) -> int:
+        """Bytes that may still be stored beside it."""
+
     def copy_from(self, fd: int, size: int) -> None:
         """Take all bytes of an open file, sharing blocks where the file system can."""
 

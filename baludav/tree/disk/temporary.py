@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from baludav.tree.disk import kernel
+from baludav.tree.disk.entries import free_bytes
 from baludav.tree.disk.oserrors import translated
 from baludav.waiting import waiting
 
@@ -28,6 +29,11 @@ class TemporaryFile:
         with translated():
             kernel.write_all(self.fd, data, self.size)
         self.size += len(data)
+
+    def free(self) -> int:
+        """Bytes that may still be stored beside it."""
+        with translated():
+            return free_bytes(self.fd)
 
     def copy_from(self, fd: int, size: int) -> None:
         """Take all bytes of an open file."""

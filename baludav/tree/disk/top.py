@@ -53,11 +53,8 @@ class Top:
             Unavailable: the marker is missing, so the disk is not mounted.
         """
         now = time.monotonic()
-        try:
-            if now < self._sure_until and os.fstat(self._fd).st_nlink:  # else it was removed, and another may be there
-                return self._fd
-        except OSError as error:
-            raise failure(error) from error
+        if now < self._sure_until:
+            return self._fd
         try:
             found = os.stat(self._marker_file, follow_symlinks=False)
         except OSError:
@@ -76,14 +73,13 @@ class Top:
 
     def stat(self, path: Path) -> Stat | None:
         """The file or folder at `path`; None for nothing, for links and for special files."""
-        top = self.fd()
         try:
             if len(path) == 1:
-                return Stat.of(os.stat(path[0], dir_fd=top, follow_symlinks=False))
-            fd = kernel.open_beneath(top, encoded(path), os.O_PATH | os.O_NOFOLLOW)
+                return Stat.of(os.stat(path[0], dir_fd=self.fd(), follow_symlinks=False))
+            fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno in _NOT_THERE:
-                return None
+                return None if self._is_there() else self.stat(path)
             raise failure(error) from error
         try:
             with translated():
@@ -94,9 +90,15 @@ class Top:
     def open(self, path: Path, flags: int) -> int:
         """A descriptor of what is at `path`, which the caller closes; raises OSError."""
         top = self.fd()
-        if len(path) == 1:
-            return os.open(path[0], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-        return kernel.open_beneath(top, encoded(path), flags)
+        try:
+            if len(path) == 1:
+                return os.open(path[0], flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            if path or self._is_there():
+                return kernel.open_beneath(top, encoded(path), flags)
+        except OSError as error:
+            if error.errno not in _NOT_THERE or self._is_there():
+                raise
+        return self.open(path, flags)
 
     @contextlib.contextmanager
     def opened(self, path: Path, flags: int) -> Iterator[int | None]:
@@ -122,6 +124,10 @@ class Top:
         """
         if len(path) == 1:
             yield self.fd()
+            return
+        held = self._reserved.get(path[:-1])
+        if held is not None:
+            yield held
             return
         try:
             fd = self.open(path[:-1], FOLDER_FLAGS)
@@ -157,6 +163,14 @@ class Top:
             with self.opened(place, FOLDER_FLAGS) as fd:
                 if fd is not None:
                     yield fd, place
+
+    def _is_there(self) -> bool:
+        """False if the folder was removed while it was held open: nothing is in it, and another may be in its place."""
+        with translated():
+            if os.fstat(self._fd).st_nlink:
+                return True
+        self._sure_until = 0.0
+        return False
 
     def _open(self, marker_stat: tuple[int, int]) -> None:
         held = marker.read(self.folder)

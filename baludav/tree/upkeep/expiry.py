@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from baludav.db.engine import Database
 from baludav.errors import DiskFull, Failure
+from baludav.tree.disk.storage import Staged
 from baludav.tree.paths import Path
 from baludav.tree.records import history, index, journal, uploads
 from baludav.tree.roots import StorageRoot
@@ -55,16 +56,16 @@ def forget_uploads(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     return len(stale)
 
 
-def require_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
+def require_room(database: Database, root: StorageRoot, folder: Path, staged: Staged, size: int) -> None:
     """Refuse new bytes that would fill a disk to its last; the history gives way before.
 
     Raises:
         DiskFull: there is no room for `size` bytes.
     """
-    if root.storage.free(folder) - size >= _SPARE:
+    if staged.free() - size >= _SPARE:
         return
     make_room(database, root, folder, size)
-    if root.storage.free(folder) - size < _SPARE:
+    if staged.free() - size < _SPARE:
         raise DiskFull()
 
 
