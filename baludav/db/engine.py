@@ -253,7 +253,7 @@ def _engine(file: Path, synchronous: str) -> Engine:
             f"synchronous={synchronous}",
             "foreign_keys=ON",
             "temp_store=MEMORY",
-            "cache_size=-8192",
+            "cache_size=-2048",
             "wal_autocheckpoint=0",  # see `checkpoints`
             f"journal_size_limit={_LOG_BYTES}",
         ):

@@ -27,9 +27,9 @@ def _one_way(source: str, source_fd: int, target: str, target_fd: int) -> Iterat
     yield
 
 
-def _swallow(self: Database, work: Callable[[Connection], object]) -> object:
+def _swallow(self: Database, work: Callable[[Connection], object], *, spares_accounts: bool = False) -> object:
     with contextlib.suppress(Failure):
-        return self._writer.run(work)
+        return self._writer.run(work, spares_accounts)
     return None
 
 
