@@ -7,7 +7,7 @@ destination is taken aside first, with a record that brings it back if the proce
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -29,13 +29,19 @@ from baludav.tree.writing import Writing, Written
 
 
 class _Copied(NamedTuple):
-    """One member of a copied collection: path within it, where it came from, what the copy is."""
+    """One member of a copied collection: path within it, the id of what was copied, what the copy is."""
 
     path: Path
-    source: Resource
+    source_id: int
     stat: Stat
     born_ns: int
     sha256: str | None
+
+
+def _below(place: Place, names: Path) -> Place:
+    for name in names:
+        place = place.below(name)
+    return place
 
 
 class Copying(Writing):
@@ -158,28 +164,29 @@ class Copying(Writing):
         self, resource: Resource, root: StorageRoot, place: Place, *, is_infinite: bool
     ) -> tuple[Path, list["_Copied"]]:
         """Build the copy of a collection among the temporary files."""
+        assert resource.id is not None
         staged, stat = root.storage.stage_folder(place.names[:-1])
         try:
-            copied = [_Copied((), resource, stat, root.storage.born_ns(staged), None)]
-            left: list[tuple[Path, Resource]] = [((), resource)] if is_infinite else []
+            copied = [_Copied((), resource.id, stat, root.storage.born_ns(staged), None)]
+            left: list[Path] = [()] if is_infinite else []
             size = 0
             while left:
-                below, collection = left.pop()
-                # A share within the home is not part of it.
-                members = [member for member in self.members(collection) if not member.place.is_mount]
-                size += sum(member.size for member in members)
+                below = left.pop()
+                collection = _below(resource.place, below)
+                members = self._own_members(collection)
+                size += sum(known.stat.size for _, known in members if not known.stat.is_collection)
                 self.room_for(root, place, size)
                 with root.storage.filling((*staged, *below)) as folder:
-                    for member in members:
-                        relative = (*below, member.name)
-                        if not member.is_collection:
+                    for name, known in members:
+                        relative = (*below, name)
+                        if not known.stat.is_collection:
                             with contextlib.suppress(NotFound):  # it was deleted meanwhile
-                                copied.append(self._copy_member(member, folder, relative))
+                                copied.append(self._copy_member(collection.below(name), known, folder, relative))
                             continue
                         made = (*staged, *relative)
                         stat = root.storage.make_folder(made)
-                        copied.append(_Copied(relative, member, stat, root.storage.born_ns(made), None))
-                        left.append((relative, member))
+                        copied.append(_Copied(relative, known.row.id, stat, root.storage.born_ns(made), None))
+                        left.append(relative)
             if self.tree.sync:
                 root.storage.sync_all(staged)
             root.storage.set_mtime(staged, resource.modified_ns)
@@ -189,32 +196,35 @@ class Copying(Writing):
         reached("synced")
         return staged, copied
 
-    def _copy_member(self, member: Resource, folder: Filling, relative: Path) -> "_Copied":
-        source, row = self._open_member(member)
+    def _own_members(self, place: Place) -> list[tuple[str, Known]]:
+        """What lies in a collection itself: a share that appears within the home is not part of it."""
+        assert place.root is not None
+        folder = self.tree.scan.look(place.root, place.names)
+        if folder is None:
+            raise NotFound()
+        hidden = {mount.path[-1] for mount in self.namespace.mounts(place.path)}
+        members = self.tree.scan.members(place.root, place.names, folder.row)
+        return [(name, known) for name, known in members if name not in hidden]
+
+    @staticmethod
+    def _copy_member(place: Place, known: Known, folder: Filling, relative: Path) -> "_Copied":
+        assert place.root is not None
+        storage, row = place.root.storage, known.row
+        source = storage.open_known(place.names, known.stat) if known.is_right else None
+        is_known = source is not None
+        if source is None:
+            source = storage.open(place.names)
         try:
-            copied = folder.copy(relative[-1], source, member.size, member.modified_ns)
-        except BaseException:
-            os.close(source)
-            raise
-        try:
-            with translated():
-                is_known = row is not None and Stat.of(os.fstat(source)) == row.signature
-            sha256 = member.sha256 if is_known else hash_descriptor(copied.fd)
+            copied = folder.copy(relative[-1], source, known.stat.size, known.stat.mtime_ns)
+            try:
+                with translated():
+                    is_known = is_known and Stat.of(os.fstat(source)) == row.signature
+                sha256 = row.sha256 if is_known else hash_descriptor(copied.fd)
+            finally:
+                os.close(copied.fd)
         finally:
             os.close(source)
-            os.close(copied.fd)
-        return _Copied(relative, member, copied.stat, copied.born_ns, sha256)
-
-    def _open_member(self, member: Resource) -> tuple[int, Row | None]:
-        """A descriptor of a member of a listing, and its row if its bytes are those that were listed."""
-        place = member.place
-        assert place.root is not None
-        row = self.tree.scan.remembered(place.root, place.names)
-        if row is not None and row.sha256 == member.sha256:
-            fd = place.root.storage.open_known(place.names, row.signature)
-            if fd is not None:
-                return fd, row
-        return place.root.storage.open(place.names), None
+        return _Copied(relative, row.id, copied.stat, copied.born_ns, sha256)
 
     def _install_collection(self, target: Target, staged: Path, copied: list["_Copied"]) -> Written:
         place, root, known, _ = target
@@ -224,23 +234,8 @@ class Copying(Writing):
 
             def work(connection: Connection) -> Row:
                 self._clear(connection, target, away, cause)
-                ids: dict[Path, int] = {}
-                have_properties = properties.read_many(
-                    connection, (item.source.id for item in copied if item.source.id is not None)
-                )
-                for item in copied:
-                    row = index.add(
-                        connection, root_id=root.id, name=item.path[-1] if item.path else place.names[-1],
-                        parent_id=ids[item.path[:-1]] if item.path else parent.id, stat=item.stat,
-                        sha256=item.sha256, born_ns=item.born_ns, created_ns=cause.at_ns,
-                        is_settled=settled[item.path],
-                    )  # fmt: skip
-                    ids[item.path] = row.id
-                    if item.source.id in have_properties:
-                        index.copy_properties(connection, item.source.id, row.id)
+                top = self._add_copied(connection, root, parent, place.names, copied, settled, cause)
                 index.use(connection, root.id, size)
-                top = index.by_id(connection, ids[()])
-                assert top is not None
                 return top._replace(changed=journal.write_all(connection, top, place.names, "created", cause))
 
             root.storage.move(staged, root.storage, place.names)
@@ -256,6 +251,33 @@ class Copying(Writing):
                 raise
         reached("committed")
         return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
+
+    @staticmethod
+    def _add_copied(
+        connection: Connection, root: StorageRoot, parent: Row, names: Path, copied: list["_Copied"],
+        settled: Mapping[Path, bool], cause: Cause,
+    ) -> Row:  # fmt: skip
+        """Add the rows of a copied collection, with the dead properties of what was copied; returns that of its top."""
+        folders: dict[Path, Row] = {}
+        files = []
+        for item in copied:
+            values = index.new_values(
+                root_id=root.id, name=item.path[-1] if item.path else names[-1],
+                parent_id=folders[item.path[:-1]].id if item.path else parent.id, stat=item.stat, sha256=item.sha256,
+                born_ns=item.born_ns, created_ns=cause.at_ns, is_settled=settled[item.path],
+            )  # fmt: skip
+            if item.stat.is_collection:
+                folders[item.path] = index.add_row(connection, values)
+            else:
+                files.append(values)
+        index.add_all(connection, files)
+        having = properties.read_many(connection, (item.source_id for item in copied))
+        for item in copied:
+            if item.source_id in having:
+                row = folders.get(item.path) or index.member(connection, folders[item.path[:-1]].id, item.path[-1])
+                assert row is not None
+                index.copy_properties(connection, item.source_id, row.id)
+        return folders[()]
 
     def _rename(self, origin: Target, moved: Known, goal: Target) -> Written:
         """Rename, then give the row its new place; the caller holds both guards and has checked everything."""

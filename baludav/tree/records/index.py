@@ -258,6 +258,11 @@ def add(
         root_id=root_id, parent_id=parent_id, name=name, stat=stat, sha256=sha256, born_ns=born_ns,
         is_settled=is_settled, created_ns=created_ns,
     )  # fmt: skip
+    return add_row(connection, values)
+
+
+def add_row(connection: Connection, values: Mapping[str, object]) -> Row:
+    """Insert a row of `new_values`."""
     return Row(id=_insert.insert(connection, values), **values)  # type: ignore[arg-type]  # values hold the columns of Row
 
 
@@ -286,7 +291,8 @@ def new_values(
 def add_all(connection: Connection, rows: Sequence[Mapping[str, object]]) -> int:
     """Insert many rows of `new_values` at once; all their ids are above the one returned."""
     before = int(_last_id.scalar(connection) or 0)
-    connection.execute(insert(resources), rows)
+    if rows:
+        connection.execute(insert(resources), rows)
     return before
 
 
