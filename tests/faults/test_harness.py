@@ -39,7 +39,7 @@ def _swallow(self: Database, work: Callable[[Connection], object], *, spares_acc
         ("put over", "kernel", "baludav.tree.disk.local.LocalStorage.take_back", _keep_it),
         ("put over", "database", "baludav.tree.disk.local.LocalStorage.take_back", _keep_it),
         ("copy collection", "kernel", "baludav.tree.disk.local.LocalStorage.drop", _keep_it),
-        ("delete file", "kernel", "baludav.tree.disk.local.renamed", _one_way),
+        ("delete file", "kernel", "baludav.tree.disk.leaving.renamed", _one_way),
         ("mkcol", "database", "baludav.tree.disk.local.LocalStorage.drop", _keep_it),
         ("lock", "kernel", "baludav.tree.disk.guards.translated", contextlib.nullcontext),
         ("unlock", "database", "baludav.db.engine._translated", contextlib.nullcontext),
