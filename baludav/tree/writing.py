@@ -25,6 +25,7 @@ from baludav.tree.paths import Path
 from baludav.tree.reading import Resource, Terms
 from baludav.tree.records import index, journal, properties
 from baludav.tree.records.index import Known, Row
+from baludav.tree.records.journal import Cause
 from baludav.tree.roots import StorageRoot
 from baludav.tree.saving import Saving
 from baludav.tree.steps import reached
@@ -236,45 +237,33 @@ class Writing(Saving):
             reserved: of these bytes, how many the storage root counts as stored already.
         """
         place, root, known, _ = target
-        name, cause = place.names[-1], self.cause()
+        cause = self.cause()
         old_size = known.stat.size if known else 0
         with self.quota_turn(root, staged.size - old_size - reserved):
             reached("admitted")
-            parent = self.parent_of(target)
             kept = self.keep_old(target, sha256)
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
-                # Whoever changes a row holds the guard of its path, as we do.
-                row, surplus = known.row if known else index.member(connection, parent.id, name), []
-                if row is not None and row.is_collection:
-                    if away is not None:
-                        self.put_in_trash(connection, row, place.names, away, cause)
-                    else:
-                        journal.drop(connection, row, place.names, cause)
-                    row = None
-                if row is not None and kept is not None:
-                    surplus = self.add_version(connection, row, kept, cause, reason)
-                action, old = "modified", row.size if row else 0
+                surplus: list[Path] = []
+                row = self._row_to_write(connection, target, away, cause)
+                action, old = ("created", 0) if row is None else ("modified", row.size)
                 if row is None:
-                    action = "created"
                     row, surplus = self.revived(connection, target, sha256, cause)
+                elif kept is not None:
+                    surplus = self.add_version(connection, row, kept, cause, reason)
                 if row is None:
                     row = index.add(
-                        connection, root_id=root.id, parent_id=parent.id, name=name, stat=stat,
-                        sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=cause.at_ns,
+                        connection, root_id=root.id, parent_id=self.parent_of(target).id, name=place.names[-1],
+                        stat=stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled, created_ns=cause.at_ns,
                     )  # fmt: skip
                 else:
-                    index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled)
+                    row = index.see(connection, row, stat, sha256=sha256, born_ns=born_ns, is_settled=is_settled)
                 if properties_from is not None:
                     index.copy_properties(connection, properties_from, row.id)
                 if along is not None:
                     along(connection, row)
                 index.use(connection, root.id, stat.size - old)
                 self.tree.checksums.add(connection, root.id, digests)
-                row = row._replace(
-                    sha256=sha256, born_ns=born_ns, is_settled=is_settled, size=stat.size, device=stat.device,
-                    inode=stat.inode, mtime_ns=stat.mtime_ns, ctime_ns=stat.ctime_ns,
-                )  # fmt: skip
                 return row._replace(changed=journal.write(connection, row, place.names, action, cause)), surplus
 
             try:
@@ -291,6 +280,26 @@ class Writing(Saving):
             root.storage.drop(path)
         self.tree.scan.trust(root, place.names, row)
         return Written(self.resource_of(place, Known(row, row.signature)), is_created=known is None)
+
+    def _row_to_write(self, connection: Connection, target: Target, away: Path | None, cause: Cause) -> Row | None:
+        """The row of the file that is replaced; None for a new one. That of a collection makes way.
+
+        Args:
+            away: where the collection lies that was in this place.
+        """
+        # Whoever changes a row holds the guard of its path, as we do.
+        row = (
+            target.known.row
+            if target.known
+            else index.member(connection, self.parent_of(target).id, target.place.names[-1])
+        )
+        if row is None or not row.is_collection:
+            return row
+        if away is not None:
+            self.put_in_trash(connection, row, target.place.names, away, cause)
+        else:
+            journal.drop(connection, row, target.place.names, cause)
+        return None
 
     def make_collection(self, path: Path, terms: Terms, dead: Mapping[str, bytes | None] | None = None) -> Written:
         """MKCOL (RFC 4918 §9.3), with dead properties to begin with (RFC 5689).

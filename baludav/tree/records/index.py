@@ -5,7 +5,7 @@ is right while its signature equals the file's; `baludav.tree.truth.scan` mends 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, literal_column, select, update
 from sqlalchemy.sql.expression import ColumnElement
@@ -302,12 +302,14 @@ def set_created(connection: Connection, resource_id: int, created_ns: int) -> No
     _set_created.change(connection, {"which": resource_id, "created_ns": created_ns})
 
 
-def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool) -> None:
-    """Replace what a row says of the bytes."""
-    _see.change(connection, {"which": row.id, **_seen(stat, sha256, born_ns, is_settled=is_settled)})
+def see(connection: Connection, row: Row, stat: Stat, *, sha256: str | None, born_ns: int, is_settled: bool) -> Row:
+    """Replace what a row says of the bytes; returns it as it is then."""
+    values = _seen(stat, sha256, born_ns, is_settled=is_settled)
+    _see.change(connection, {"which": row.id, **values})
+    return row._replace(**values)
 
 
-def _seen(stat: Stat, sha256: str | None, born_ns: int, *, is_settled: bool) -> dict[str, object]:
+def _seen(stat: Stat, sha256: str | None, born_ns: int, *, is_settled: bool) -> dict[str, Any]:
     """The columns that say what the bytes are, and how they were when they were hashed."""
     return {
         "is_collection": stat.is_collection,
