@@ -46,6 +46,9 @@ _ELSEWHERE = {
     0x01161970: "gfs2", 0x7461636F: "ocfs2", 0x0BD00BD0: "lustre", 0x47504653: "gpfs", 0x19830326: "beegfs",
     0x20030528: "orangefs", 0xAAD7AAEA: "panfs", 0x786F4256: "vboxsf", 0xBACBACBC: "vmhgfs", 0x7C7C6673: "prl_fs",
 }  # fmt: skip
+# File systems whose journal keeps the order of what is done to names, so that a sync of one folder brings all of it
+# that was done before to the disk, in other folders too.
+_ORDERED = {0xEF53: "ext4", 0x58465342: "xfs", 0x01021994: "tmpfs"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -133,9 +136,19 @@ def sync_file_system(fd: int) -> None:
 
 def tells_changes(fd: int) -> bool:
     """True if every change on the file system of an open folder is made through this kernel, which can tell it."""
+    return _kind(fd) not in _ELSEWHERE
+
+
+def keeps_order(fd: int) -> bool:
+    """True if a sync of one folder brings to the disk what was done to names before, anywhere on its file system."""
+    return _kind(fd) in _ORDERED
+
+
+def _kind(fd: int) -> int:
+    """The magic number of a file system, statfs(2)."""
     found = ctypes.create_string_buffer(_STATFS_SIZE)
     _checked(_libc.fstatfs(fd, found))
-    return ctypes.c_long.from_buffer(found).value & 0xFFFFFFFF not in _ELSEWHERE
+    return ctypes.c_long.from_buffer(found).value & 0xFFFFFFFF
 
 
 def notifier() -> int:

@@ -60,7 +60,7 @@ class Leaving(Looking):
                 reached("recorded")
                 with renamed(path[-1], parent, name, temporary):
                     reached("taken aside")
-                    self._sync(parent)
+                    self._sync_move(temporary, parent)
             except OSError:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{name}.json", dir_fd=temporary)
@@ -76,7 +76,7 @@ class Leaving(Looking):
             renamed(path[-1], parent, name, kept),
         ):
             reached("put away")
-            self._sync(parent)
+            self._sync_move(kept, parent)
         return (*place, name)
 
     def keep(self, path: Path, owner: int) -> Path:
@@ -93,6 +93,7 @@ class Leaving(Looking):
                     _copy_to(source, kept, name)
                 finally:
                     os.close(source)
+            self._sync_arrival(kept)
         reached("kept")
         return (*place, name)
 

@@ -61,9 +61,7 @@ class LocalStorage(Staging, Leaving):
             try:
                 with renamed(source[-1], from_fd, target[-1], to_fd):
                     reached("renamed")
-                    self._sync(to_fd)
-                    if from_fd != to_fd:
-                        self._sync(from_fd)
+                    self._sync_move(to_fd, from_fd)
                     found = target_storage.stat(target)
             except OSError as error:
                 if error.errno == errno.EXDEV:

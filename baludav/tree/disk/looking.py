@@ -121,6 +121,16 @@ class Looking:
         """Release what is held open."""
         self._top.close()
 
+    def _sync_move(self, target: int, source: int) -> None:
+        """Bring the way of an entry from one folder to another to the disk: never its leaving without its arrival."""
+        self._sync_arrival(target)
+        self._sync(source)
+
+    def _sync_arrival(self, folder: int) -> None:
+        """Bring a new entry of a folder to the disk, unless the sync of another folder that follows does so too."""
+        if self.sync and not kernel.keeps_order(folder):
+            self._sync(folder)
+
     def _sync(self, fd: int) -> None:
         if self.sync:
             with waiting():
