@@ -377,20 +377,19 @@ class Writing(Saving):
                 raise NotFound()
             self.require_locks(target, terms)
             row, stat = known
+            is_settled = row.is_settled
 
             def work(connection: Connection) -> None:
                 properties.write(connection, row.id, dead)
                 if created_ns is not None:
                     index.set_created(connection, row.id, created_ns)
                 if stat != known.stat:
-                    index.see(
-                        connection, row, stat, sha256=row.sha256, born_ns=row.born_ns,
-                        is_settled=row.is_settled and self.tree.scan.is_settled(root, place.names, stat, 0),
-                    )  # fmt: skip
+                    index.see(connection, row, stat, sha256=row.sha256, born_ns=row.born_ns, is_settled=is_settled)
 
             try:
                 if modified_ns is not None:
                     stat = root.storage.set_mtime(place.names, modified_ns)
+                    is_settled &= self.tree.scan.is_settled(root, place.names, stat, time.time_ns())
                 self.tree.commit(work)
             except Failure:
                 if modified_ns is not None:

@@ -29,6 +29,8 @@ def test_files_that_were_there(alice: User, home: Path) -> None:
 @pytest.mark.parametrize("is_settled", [False, True])
 def test_the_same_size_and_the_same_time(alice: User, home: Path, is_settled: bool) -> None:
     """An edit that keeps size and modification time, a moment after the server saw the file, is seen."""
+    if not is_settled and not _has_fine_times(home):
+        pytest.skip("here two changes in one tick of the clock get the same time (Linux before 6.13)")
     for round in range(20):
         old, new = f"old {round:04}".encode(), f"new {round:04}".encode()
         alice.put("/f", old)
@@ -89,3 +91,13 @@ def test_files_nobody_may_read(alice: User, home: Path) -> None:
     (home / os.fsdecode(b"undecodable-\xff")).write_bytes(b"x")
     assert "/readable" in alice.propfind("/", depth="1")
     assert alice("DELETE", "").status_code in (204, 403, 409)
+
+
+def _has_fine_times(folder: Path) -> bool:
+    """True if the system gives two changes of a file two times, however soon they follow each other."""
+    times = []
+    for number in range(4):
+        (folder / "probe").write_text(str(number))
+        times.append((folder / "probe").stat().st_ctime_ns)
+    (folder / "probe").unlink()
+    return len(set(times)) == len(times)

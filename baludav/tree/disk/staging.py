@@ -64,7 +64,7 @@ class Staging(Looking):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(name, flags, 0o600, dir_fd=temporary)
         _adopt(fd, kind, kind.st_mode & 0o666)
-        return TemporaryFile(temporary, name, fd)
+        return TemporaryFile(temporary, name, fd, tick_ns=self._granularity.get(kind.st_dev, 0))
 
     def begin(self, folder: Path) -> Path:
         """Set an empty file aside on the file system of `folder`, for many requests to fill; says where."""
@@ -88,7 +88,8 @@ class Staging(Looking):
         with translated():
             reserved, _, _ = self._top.reserved(path[:-3], UPLOADS)
             fd = os.open(path[-1], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=reserved)
-            return TemporaryFile(reserved, path[-1], fd, described(fd).st_size)
+            found = described(fd)
+        return TemporaryFile(reserved, path[-1], fd, found.st_size, tick_ns=self._granularity.get(found.st_dev, 0))
 
     def adopt(self, staged: Staged, folder: Path) -> None:
         """Give a file that was set aside the owner and permissions of what lies in `folder`.

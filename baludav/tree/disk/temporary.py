@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 from baludav.tree.disk import kernel
 from baludav.tree.disk.entries import free_bytes
@@ -15,13 +16,15 @@ class TemporaryFile:
     Args:
         folder_fd: of the folder it lies in, held open by somebody else.
         size: bytes that it has already.
+        tick_ns: within so many nanoseconds the file system gives two changes the same time.
     """
 
-    def __init__(self, folder_fd: int, name: str, fd: int, size: int = 0) -> None:
+    def __init__(self, folder_fd: int, name: str, fd: int, size: int = 0, tick_ns: int = 0) -> None:
         self.folder_fd = folder_fd
         self.name = name
         self.fd = fd
         self.size = size
+        self.tick_ns = tick_ns
         self.born_ns = 0
         self.is_in_place = False
 
@@ -51,6 +54,10 @@ class TemporaryFile:
     def finish(self, *, mtime_ns: int | None, sync: bool) -> None:
         """Set the time and bring the bytes to the disk."""
         with translated():
+            if mtime_ns is None and self.tick_ns:
+                # So long ago that a change by somebody else from now on gets another time, and the bytes need not be
+                # hashed again to tell whether there was one.
+                mtime_ns = time.time_ns() - self.tick_ns
             if mtime_ns is not None:
                 os.utime(self.fd, ns=(mtime_ns, mtime_ns))
             if sync:

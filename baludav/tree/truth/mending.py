@@ -90,9 +90,15 @@ class Mender:
                 return
 
     def is_settled(self, root: StorageRoot, names: Path, stat: Stat, looked_ns: int) -> bool:
-        """True if a change after `looked_ns` cannot hide behind this signature."""
+        """True if a change after `looked_ns` cannot hide behind this signature.
+
+        A change gives the file the time of then as both its times, so it shows unless both are of just now. Only a
+        program that puts the modification time back in the very same tick of the clock is not seen until the next one.
+        """
         granularity = root.storage.granularity_ns(names[:-1], stat.device)
-        return granularity == 0 or looked_ns - stat.ctime_ns > granularity
+        return (
+            granularity == 0 or looked_ns - stat.ctime_ns > granularity or abs(looked_ns - stat.mtime_ns) > granularity
+        )
 
     # Finding out
 
