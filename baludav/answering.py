@@ -2,10 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from baludav import cors, log, metrics
+from baludav.accounts.address import client_address
+from baludav.config import Settings
+from baludav.origin import Origin, coming_from
 
 Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
@@ -13,13 +16,12 @@ StartResponse = Callable[..., Any]
 
 @contextlib.contextmanager
 def answering(
-    environ: dict[str, Any], start_response: StartResponse, guards: Headers, origins: Collection[str]
+    environ: dict[str, Any], start_response: StartResponse, guards: Headers, settings: Settings
 ) -> Iterator[StartResponse]:
     """Inside, a request is answered, by the `start_response` that this gives.
 
     Args:
         guards: fields to add, except those that the answer has itself.
-        origins: whose pages may see it.
     """
     begun = time.monotonic()
     status = "500"
@@ -29,10 +31,12 @@ def answering(
         status = line
         own = {name for name, _ in headers}
         added = [guard for guard in guards if guard[0] not in own]
-        return start_response(line, headers + added + cors.headers(environ, origins), exc_info)
+        return start_response(line, headers + added + cors.headers(environ, settings.cors_origins), exc_info)
 
+    address = client_address(environ, settings.trusted_proxies)
     try:
-        yield start
+        with coming_from(Origin(address, environ.get("HTTP_USER_AGENT", ""))):
+            yield start
     finally:
         metrics.request(environ["REQUEST_METHOD"], int(status[:3]), time.monotonic() - begun)
         log.access(environ, status, begun)

@@ -6,6 +6,7 @@ from typing import Any
 from wsgidav.wsgidav_app import WsgiDAVApp
 
 from baludav import metrics
+from baludav.accounts.shares import note_shares
 from baludav.config import Config
 from providers.house import KEY, House, open_house
 from sync_ext.api import DOCUMENT, Api
@@ -36,7 +37,7 @@ class App(WsgiDAVApp):
     def __init__(self, config: dict[str, Any], house: House) -> None:
         self.house = house
         self._listeners = Listeners(house.database, house.tree, house.sign_in)
-        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in, self._listeners))
+        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in, house.trail, self._listeners))
         super().__init__(config)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -59,6 +60,7 @@ def make_app(config: Config) -> App:
     """The application of one worker; call it after `fork`."""
     house = open_house(config)
     metrics.start(config.folder / "metrics")
+    note_shares(house.database, config.settings.shares)
     app = App({**_DEFAULTS, **config.wsgidav, "host": config.host, "port": config.port, KEY: house}, house)
     house.tree.keep()
     return app

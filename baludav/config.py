@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
     history_versions: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     history_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    audit_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 180
     checksums: tuple[Literal["sha1", "md5"], ...] = ("sha1", "md5")
     bulk_upload: bool = False
     max_lock_seconds: Seconds = 86_400

@@ -19,10 +19,11 @@ class _OneLine(logging.Formatter):
     """Escapes control characters: names of resources come from clients, and may hold line breaks or worse."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return _one_line(super().formatMessage(record))
+        return one_line(super().formatMessage(record))
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
+    """The text with everything escaped that could move the cursor or pass for another line."""
     if message.isprintable():
         return message
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in message)
@@ -45,7 +46,7 @@ class _Gathered(logging.Handler):
         if int(now) != self._second:
             self._second = int(now)
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        line = f"{self._stamp},{int(now % 1 * 1000):03} {os.getpid()} INFO {_access.name}: {_one_line(message)}\n"
+        line = f"{self._stamp},{int(now % 1 * 1000):03} {os.getpid()} INFO {_access.name}: {one_line(message)}\n"
         self._lines.append(line)
         if not self._has_lines.is_set():
             self._has_lines.set()

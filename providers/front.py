@@ -28,19 +28,30 @@ class Front:
         self._config = config
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        origins = self._config[KEY].config.settings.cors_origins
-        with answering(environ, start_response, GUARDS, origins) as start:
+        house = self._config[KEY]
+        with answering(environ, start_response, GUARDS, house.config.settings) as start:
             try:
                 special = SPECIAL.get(environ["PATH_INFO"])
                 if special is not None:
-                    return special(environ, start, self._config[KEY])
+                    return special(environ, start, house)
                 return self._next(environ, start)
             except Failure as failure:
                 log.failed(environ, failure)
+                house.trail.refused(
+                    environ.get("baludav.principal"), failure, environ["REQUEST_METHOD"], _path(environ)
+                )
                 return _answer(environ, start, failure)
             except Exception as error:
                 log.failed(environ, error)
                 return _answer(environ, start, Unexpected())
+
+
+def _path(environ: dict[str, Any]) -> str:
+    """As the user sees it, if it is one of the tree."""
+    path, names_collection = environ.get("baludav.path") or (None, False)
+    if path is None:
+        return str(environ["PATH_INFO"]).encode("latin-1").decode("utf-8", "replace")
+    return f"/{'/'.join(path)}{'/' * (names_collection and path != ())}"
 
 
 def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:

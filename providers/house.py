@@ -7,6 +7,7 @@ from baludav.accounts.accounts import Accounts
 from baludav.accounts.devices import Devices
 from baludav.accounts.logins import Logins
 from baludav.accounts.signin import SignIn
+from baludav.accounts.trail import Trail
 from baludav.config import Config
 from baludav.db.engine import Database
 from baludav.db.migrate import upgrade
@@ -29,12 +30,14 @@ class House:
     devices: Devices
     logins: Logins
     sign_in: SignIn
+    trail: Trail
     tree: Tree
     instance: UUID
 
     def close(self) -> None:
         """Close whatever was opened."""
         self.tree.close()
+        self.trail.close()
         self.database.close()
 
 
@@ -46,7 +49,8 @@ def open_house(config: Config) -> House:
     instance = database.note("instance")
     assert instance is not None  # part of the schema
     accounts = Accounts(database)
-    tree = Tree(config, database, accounts)
+    trail = Trail(database)
     return House(
-        config, database, accounts, Devices(database), Logins(database), SignIn(accounts), tree, UUID(instance)
-    )
+        config, database, accounts, Devices(database), Logins(database), SignIn(accounts, trail), trail,
+        Tree(config, database, accounts), UUID(instance),
+    )  # fmt: skip

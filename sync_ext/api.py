@@ -52,8 +52,8 @@ class Api:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._falcon = falcon.App()
-        self._falcon.add_error_handler(Exception, _fail)
-        self._falcon.add_error_handler(falcon.HTTPError, _fail)
+        self._falcon.add_error_handler(Exception, self._fail)
+        self._falcon.add_error_handler(falcon.HTTPError, self._fail)
         for template in dict.fromkeys(one.template for one in ENDPOINTS):
             responders = {one.method: self._responder(one) for one in ENDPOINTS if one.template == template}
             self._route(BASE + template, responders)
@@ -61,7 +61,7 @@ class Api:
         self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        with answering(environ, start_response, _GUARDS, self._ground.config.settings.cors_origins) as start:
+        with answering(environ, start_response, _GUARDS, self._ground.config.settings) as start:
             answered: Iterable[bytes] = self._falcon(environ, start)
             return answered
 
@@ -100,6 +100,19 @@ class Api:
 
         return respond
 
+    def _fail(
+        self, request: falcon.Request, response: falcon.Response, error: Exception, values: dict[str, Any]
+    ) -> None:
+        failure = _named(error)
+        environ = request.env
+        log.failed(environ, failure if isinstance(error, falcon.HTTPError) else error)
+        principal, method = environ.get("baludav.principal"), environ["REQUEST_METHOD"]
+        self._ground.trail.refused(principal, failure, method, environ["PATH_INFO"])
+        problem = problems.problem_of(failure)
+        _send(response, problem.status, msgspec.json.encode(problem), problems.MEDIA_TYPE)
+        for name, value in problems.headers_of(failure):
+            response.set_header(name, value)
+
 
 def _send(response: falcon.Response, status: int, body: bytes, media_type: str) -> None:
     response.status, response.data, response.content_type = status, body, media_type
@@ -108,15 +121,6 @@ def _send(response: falcon.Response, status: int, body: bytes, media_type: str) 
 def _options(response: falcon.Response, allowed: str) -> None:
     response.status = 204
     response.set_header("Allow", allowed)
-
-
-def _fail(request: falcon.Request, response: falcon.Response, error: Exception, values: dict[str, Any]) -> None:
-    failure = _named(error)
-    log.failed(request.env, failure if isinstance(error, falcon.HTTPError) else error)
-    problem = problems.problem_of(failure)
-    _send(response, problem.status, msgspec.json.encode(problem), problems.MEDIA_TYPE)
-    for name, value in problems.headers_of(failure):
-        response.set_header(name, value)
 
 
 def _named(error: Exception) -> Failure:

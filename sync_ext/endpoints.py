@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from baludav.accounts.accounts import Principal
 from baludav.accounts.devices import Devices
 from baludav.accounts.signin import SignIn
+from baludav.accounts.trail import Trail
 from baludav.config import Config
 from baludav.errors import Failure
 from baludav.tree.tree import Tree, UserTree
@@ -32,6 +33,7 @@ class Ground:
     tree: Tree
     devices: Devices
     sign_in: SignIn
+    trail: Trail
     listeners: Listeners
 
 

@@ -1,5 +1,6 @@
 """The command `baludav`: what each one does, and that what goes wrong is one line that says what to do."""
 
+import json
 import os
 import pty
 import socket
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -395,3 +397,43 @@ def test_the_address_as_a_person_would_type_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert url(load(environ=environ)) == expected
+
+
+# The audit trail
+
+
+def test_audit(run: Run) -> None:
+    run("user add anna --password-stdin --group family", input="secret\n")
+    run("user add ben --password-stdin", input="secret\n")
+    run("user disable ben")
+    head, *rows = lines(run("audit --user ben"))
+    assert head[3:5] == ["what", "user"]
+    assert [row[3] for row in rows] == ["user-added", "user-disabled"]
+    assert rows[1][-1].startswith("baludav user disable (")
+    assert [row[4] for row in lines(run("audit --kind user-added"))[1:]] == ["anna", "ben"]
+    assert [row[3] for row in lines(run("audit --since 1h --kind user-disabled"))[1:]] == ["user-disabled"]
+    assert lines(run("audit --since 2999-01-01"))[1:] == []
+    assert lines(run("audit --address 0.0.0.0/0"))[1:] == []
+
+
+def test_audit_for_programs(run: Run) -> None:
+    run("user add anna --password-stdin --group family", input="secret\n")
+    (event,) = map(json.loads, run("audit --json").stdout.splitlines())
+    assert list(event) == [
+        "kind", "user", "device", "address", "client", "path", "detail", "times", "first_at", "last_at"
+    ]  # fmt: skip
+    assert (event["kind"], event["user"], event["detail"]) == ("user-added", "anna", "groups family")
+    assert event["first_at"] == event["last_at"]
+    assert datetime.fromisoformat(event["last_at"]).tzinfo is not None
+
+
+def test_audit_of_a_restored_index(run: Run) -> None:
+    run("init")
+    run("index restored")
+    (event,) = map(json.loads, run("audit --json --kind index-restored").stdout.splitlines())
+    assert event["client"].startswith("baludav index restored (")
+
+
+@pytest.mark.parametrize("words", ["--kind nonsense", "--since yesterday", "--address here"])
+def test_audit_asked_wrongly(run: Run, words: str) -> None:
+    assert words.split()[1] in run(f"audit {words}", status=2).stderr

@@ -14,10 +14,18 @@ STOREYS = [
     ["baludav.server"],
     ["baludav.app"],
     ["providers", "sync_ext"],
-    ["baludav.tree"],
+    ["baludav.tree", "baludav.answering"],
     ["baludav.accounts"],
-    ["baludav.db", "baludav.answering"],
-    ["baludav.config", "baludav.cors", "baludav.errors", "baludav.log", "baludav.metrics", "baludav.waiting"],
+    ["baludav.db"],
+    [
+        "baludav.config",
+        "baludav.cors",
+        "baludav.errors",
+        "baludav.log",
+        "baludav.metrics",
+        "baludav.origin",
+        "baludav.waiting",
+    ],
 ]
 NEIGHBOURS = {"baludav.__main__": "baludav.cli"}  # the one exception: it is the command's other name
 

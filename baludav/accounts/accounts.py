@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, select, updat
 
 from baludav.accounts import passwords
 from baludav.accounts.names import AccountError, checked, folded
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.db.statements import Statement
 from baludav.db.tables import app_passwords, memberships, users
@@ -31,6 +33,7 @@ class Principal:
         quota: bytes; None means the default of the configuration.
         revision: rises with each change to the account.
         device_id: the device whose token the request was signed with; None for a password.
+        device: its name, or the label of the app password; empty for the password itself.
     """
 
     id: int
@@ -40,6 +43,7 @@ class Principal:
     quota: int | None
     revision: int
     device_id: int | None = field(default=None, kw_only=True)
+    device: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ _credential = select(users.c.id, users.c.password_hash, users.c.is_disabled, use
     users.c.name == bindparam("name")
 )
 _quota = Statement(select(users.c.quota).where(users.c.name == bindparam("name")))
-_has_app_password = select(
-    exists().where(app_passwords.c.user_id == bindparam("id"), app_passwords.c.secret_hash == bindparam("secret_hash"))
+_app_password = select(app_passwords.c.label).where(
+    app_passwords.c.user_id == bindparam("id"), app_passwords.c.secret_hash == bindparam("secret_hash")
 )
 
 
@@ -163,6 +167,8 @@ class Accounts:
             "created_at": self._clock(),
         }
         wanted = _checked_groups(groups)
+        given = ["an admin"] * is_admin + [f"groups {', '.join(sorted(wanted))}"] * bool(wanted)
+        added = happened(Kind.USER_ADDED, name, detail="; ".join(given), at=self._clock())
 
         def work(connection: Connection) -> None:
             taken = next(
@@ -173,34 +179,43 @@ class Accounts:
             key = connection.execute(users.insert(), values).inserted_primary_key
             assert key is not None
             _write_groups(connection, key[0], wanted)
+            audit.record(connection, added)
 
         self.database.commit(work)
         return self.get(name)
 
     def set_password(self, name: str, password: str) -> None:
         """Replace the password; app passwords stay."""
-        self._change(name, password_hash=_hashed(password))
+        self._change(name, Kind.PASSWORD_CHANGED, password_hash=_hashed(password))
 
     def disable(self, name: str) -> None:
         """Refuse this user from the next request on; nothing is deleted."""
-        self._change(name, is_disabled=True)
+        self._change(name, Kind.USER_DISABLED, is_disabled=True)
 
     def enable(self, name: str) -> None:
         """Let a disabled user in again."""
-        self._change(name, is_disabled=False)
+        self._change(name, Kind.USER_ENABLED, is_disabled=False)
 
     def set_quota(self, name: str, quota: int | None) -> None:
         """Limit what the home may hold, in bytes; None for the default."""
-        self._change(name, quota=_checked_quota(quota))
+        detail = "the default" if quota is None else f"{quota} bytes"
+        self._change(name, Kind.QUOTA_CHANGED, detail=detail, quota=_checked_quota(quota))
 
     def set_groups(self, name: str, groups: Iterable[str]) -> None:
         """Make the user a member of these groups and no others."""
         wanted = _checked_groups(groups)
-        self._change(name, lambda connection, user_id: _write_groups(connection, user_id, wanted))
+        self._change(
+            name, Kind.GROUPS_CHANGED, lambda connection, user_id: _write_groups(connection, user_id, wanted),
+            detail=", ".join(sorted(wanted)) or "none",
+        )  # fmt: skip
 
     def delete(self, name: str) -> None:
         """Forget the account, its app passwords and its locks. Its files are not touched."""
-        self._change(name, lambda connection, user_id: connection.execute(delete(users).where(users.c.id == user_id)))
+        self._change(
+            name,
+            Kind.USER_DELETED,
+            lambda connection, user_id: connection.execute(delete(users).where(users.c.id == user_id)),
+        )
 
     # App passwords
 
@@ -220,7 +235,7 @@ class Accounts:
                 raise AccountError(f"{name!r} has an app password {label!r} already; revoke it or choose another label")
             connection.execute(app_passwords.insert(), values | {"user_id": user_id})
 
-        self._change(name, work)
+        self._change(name, Kind.APP_PASSWORD_ADDED, work, detail=label)
         return secret
 
     def list_app_passwords(self, name: str) -> tuple[AppPassword, ...]:
@@ -242,7 +257,7 @@ class Accounts:
             if not connection.execute(delete(app_passwords).where(*_labelled(user_id, label))).rowcount:
                 raise AccountError(f"{name!r} has no app password {label!r}; see `baludav user app-password list`")
 
-        self._change(name, work)
+        self._change(name, Kind.APP_PASSWORD_REVOKED, work, detail=label)
 
     # For sign-in
 
@@ -258,10 +273,11 @@ class Accounts:
             row = connection.execute(_by_id, {"id": user_id}).first()
             return _account(row, connection.scalars(_groups_of, {"id": user_id}).all()) if row is not None else None
 
-    def has_app_password(self, user_id: int, secret_hash: str) -> bool:
-        """True if this is the hash of one of the user's app passwords."""
+    def app_password(self, user_id: int, secret_hash: str) -> str | None:
+        """The label of the user's app password that this is the hash of; None if it is that of none."""
         with self.database.reading() as connection:
-            return bool(connection.scalar(_has_app_password, {"id": user_id, "secret_hash": secret_hash}))
+            label: str | None = connection.scalar(_app_password, {"id": user_id, "secret_hash": secret_hash})
+        return label
 
     def rehash(self, credential: Credential, password: str) -> None:
         """Store the same password under today's parameters, unless it was changed meanwhile."""
@@ -272,9 +288,13 @@ class Accounts:
         )
         self.database.commit(lambda connection: connection.execute(statement))
 
-    def _change(self, name: str, work: Callable[[Connection, int], Any] | None = None, **values: Any) -> None:
-        """Change one account in one transaction, its revision included."""
+    def _change(
+        self, name: str, kind: Kind, work: Callable[[Connection, int], Any] | None = None, detail: str = "",
+        **values: Any,
+    ) -> None:  # fmt: skip
+        """Change one account in one transaction, its revision and the audit trail included."""
         spelled = _spelled(name)
+        event = happened(kind, spelled, detail=detail, at=self._clock())
 
         def change(connection: Connection) -> None:
             user_id = connection.scalar(select(users.c.id).where(users.c.name == spelled))
@@ -284,6 +304,7 @@ class Accounts:
             connection.execute(raised)
             if work is not None:
                 work(connection, user_id)
+            audit.record(connection, event)
 
         self.database.commit(change)
 

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from baludav.accounts import passwords
 from baludav.accounts.accounts import Credential
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.db.tables import conflicts, devices, users
 from baludav.errors import LimitReached, NotFound
@@ -45,6 +47,7 @@ class TokenOwner(NamedTuple):
     """The device that a token belongs to, and the account that is signed in with it."""
 
     device_id: int
+    name: str
     last_seen_at: float
     credential: Credential
 
@@ -55,7 +58,13 @@ _everything = _of_user.order_by(devices.c.id)
 _one = _of_user.where(devices.c.public_id == bindparam("public_id"))
 _owner = (
     select(
-        devices.c.id, devices.c.last_seen_at, users.c.id, users.c.password_hash, users.c.is_disabled, users.c.revision
+        devices.c.id,
+        devices.c.name,
+        devices.c.last_seen_at,
+        users.c.id,
+        users.c.password_hash,
+        users.c.is_disabled,
+        users.c.revision,
     )
     .join(users, users.c.id == devices.c.user_id)
     .where(devices.c.token_hash == bindparam("token_hash"))
@@ -89,6 +98,7 @@ class Devices:
         """
         token = passwords.generate_app_password()
         now = self._clock()
+        added = happened(Kind.DEVICE_ADDED, detail=name, at=now)
         values: dict[str, Any] = {
             "public_id": secrets.token_hex(16),
             "user_id": user_id,
@@ -105,6 +115,7 @@ class Devices:
             if count >= MOST:
                 raise LimitReached(f"You have {count} devices; delete one that you do not use any more")
             connection.execute(devices.insert(), values)
+            audit.record(connection, added._replace(user=_name_of(connection, user_id)))
 
         self._database.commit(work)
         return self.get(user_id, values["public_id"]), token
@@ -138,12 +149,14 @@ class Devices:
         Raises:
             NotFound: this user has no such device.
         """
+        removed = happened(Kind.DEVICE_REMOVED, at=self._clock())
 
         def work(connection: Connection) -> None:
             device = _found(connection, user_id, public_id)
             connection.execute(delete(devices).where(devices.c.id == device.id))
             raised = update(users).where(users.c.id == user_id).values(revision=users.c.revision + 1)
             connection.execute(raised)
+            audit.record(connection, removed._replace(user=_name_of(connection, user_id), detail=device.name))
 
         self._database.commit(work)
 
@@ -168,13 +181,17 @@ class Devices:
         """Whose token this is the hash of."""
         with self._database.reading() as connection:
             row = connection.execute(_owner, {"token_hash": token_hash}).first()
-        return None if row is None else TokenOwner(row[0], row[1], Credential(*row[2:]))
+        return None if row is None else TokenOwner(*row[:3], Credential(*row[3:]))
 
     def seen(self, owner: TokenOwner) -> None:
         """Note that a device signed in, if the last note is not of the same minute."""
         now = self._clock()
         if not 0 <= now - owner.last_seen_at < SEEN_EVERY:
             self._database.commit(lambda connection: connection.execute(_seen, {"which": owner.device_id, "now": now}))
+
+
+def _name_of(connection: Connection, user_id: int) -> str:
+    return connection.scalar(select(users.c.name).where(users.c.id == user_id)) or ""
 
 
 def _found(connection: Connection, user_id: int, public_id: str) -> Device:

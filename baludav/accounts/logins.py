@@ -15,6 +15,8 @@ from sqlalchemy import Connection, bindparam, delete, select, true, update
 
 from baludav.accounts.accounts import Principal
 from baludav.accounts.address import counted
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.db.tables import logins, users
 from baludav.errors import NotFound
@@ -111,8 +113,14 @@ class Logins:
             .where(logins.c.page_hash == _hash(page), logins.c.user_id.is_(None), logins.c.begun_at > self._oldest())
             .values(user_id=principal.id, revision=principal.revision)
         )
-        if not self._database.commit(lambda connection: connection.execute(statement).rowcount):
-            raise NotFound("This login has ended; begin again in the program")
+        granted = happened(Kind.ACCESS_GRANTED, principal.name, detail=self.client(page), at=self._clock())
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(statement).rowcount:
+                raise NotFound("This login has ended; begin again in the program")
+            audit.record(connection, granted)
+
+        self._database.commit(work)
 
     def collect(self, program: str) -> Granted | None:
         """What was granted to the program that has this secret, the first time that it is asked after that.

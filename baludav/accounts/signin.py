@@ -11,7 +11,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from sqlalchemy import bindparam, select
 
@@ -19,6 +19,7 @@ from baludav.accounts import passwords, throttle
 from baludav.accounts.accounts import Accounts, Credential, Principal
 from baludav.accounts.devices import Devices
 from baludav.accounts.throttle import Throttle
+from baludav.accounts.trail import Trail
 from baludav.db.statements import Statement
 from baludav.db.tables import users
 from baludav.errors import Failure, NotSignedIn, TooManyRequests
@@ -30,6 +31,14 @@ _MOST = 4096  # credentials remembered at a time
 _TURNS = 32
 
 _state = Statement(select(users.c.revision, users.c.is_disabled).where(users.c.id == bindparam("id")))
+
+
+class _Signer(NamedTuple):
+    """The account whose secret was right, and the device or app password that it belongs to, if it does."""
+
+    credential: Credential
+    device_id: int | None = None
+    device: str = ""
 
 
 class _Remembered:
@@ -51,8 +60,9 @@ class SignIn:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, accounts: Accounts, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, accounts: Accounts, trail: Trail, *, clock: Callable[[], float] = time.time) -> None:
         self._accounts = accounts
+        self._trail = trail
         self._devices = Devices(accounts.database, clock=clock)
         self._clock = clock
         self._glance = accounts.database.glance
@@ -76,6 +86,15 @@ class SignIn:
             TooManyRequests: so many failures that the password was not even compared.
         """
         name = _spelled(name)
+        try:
+            principal = self._checked(name, password, address)
+        except TooManyRequests:
+            self._trail.throttled(name if self._accounts.credential(name) else None, address)
+            raise
+        self._trail.signed_in(principal, address)
+        return principal
+
+    def _checked(self, name: str, password: str, address: str) -> Principal:
         digest = self.key(name, password, address)
         principal = self.recall(digest)
         if principal is not None:
@@ -130,10 +149,10 @@ class SignIn:
         if secret is not None:
             owner = self._owner(name, secret, credential)
             if owner is not None:
-                return self._remember(digest, *owner, None, mark) or self._compare(digest, name, password, address)
+                return self._remember(digest, owner, None, mark) or self._compare(digest, name, password, address)
         revision = credential.revision if credential else None
         if not name or self._ended.get(digest, -1) == revision:
-            self._refuse(name, address)
+            self._refuse(name, address, credential)
         self._require_patience(keys)
         is_right = passwords.verify(password, credential.password_hash if credential else None)
         if not is_right or credential is None or credential.is_disabled:
@@ -142,16 +161,18 @@ class SignIn:
                 # A program that was not told goes on sending it; that is no new guess, which would slow down
                 # everybody who signs in with this name from behind the same address.
                 self._note_ended(digest, revision)
-            self._refuse(name, address)
+            self._refuse(name, address, credential)
         if passwords.needs_rehash(credential.password_hash):
             self._accounts.rehash(credential, password)
         self._throttle.succeeded(keys)
-        return self._remember(digest, credential, None, keys, mark) or self._compare(digest, name, password, address)
+        signer = _Signer(credential)
+        return self._remember(digest, signer, keys, mark) or self._compare(digest, name, password, address)
 
-    def _owner(self, name: str, secret: str, credential: Credential | None) -> tuple[Credential, int | None] | None:
-        """Whose secret this is, with the device if it is the token of one; None if not this user's, or of no use."""
-        if credential is not None and self._accounts.has_app_password(credential.user_id, secret):
-            return None if credential.is_disabled else (credential, None)
+    def _owner(self, name: str, secret: str, credential: Credential | None) -> _Signer | None:
+        """Whose secret this is; None if not this user's, or of no use."""
+        label = None if credential is None else self._accounts.app_password(credential.user_id, secret)
+        if credential is not None and label is not None:
+            return None if credential.is_disabled else _Signer(credential, device=label)
         owner = self._devices.owner_of(secret)
         if owner is None or owner.credential.is_disabled:
             return None
@@ -161,7 +182,7 @@ class SignIn:
             self._devices.seen(owner)
         except Failure as failure:  # a full disk must not keep a device from reading
             log.warning("a device was seen, which could not be noted: %s", failure)
-        return owner.credential, owner.device_id
+        return _Signer(owner.credential, owner.device_id, owner.name)
 
     def _note_ended(self, digest: bytes, revision: int | None) -> None:
         with self._lock:
@@ -169,8 +190,13 @@ class SignIn:
                 self._ended.clear()
             self._ended[digest] = revision
 
-    @staticmethod
-    def _refuse(name: str, address: str) -> NoReturn:
+    def _refuse(self, name: str, address: str, credential: Credential | None) -> NoReturn:
+        if not name:
+            self._trail.failed(None, address, "the token of no device")
+        elif credential is None:
+            self._trail.failed(None, address, "no such user")
+        else:
+            self._trail.failed(name, address, "disabled" if credential.is_disabled else "wrong password")
         log.warning("sign-in failed: %s from %s", f"user {name[:80]!a}" if name else "a device", ascii(address))
         raise NotSignedIn()
 
@@ -182,19 +208,18 @@ class SignIn:
     def _remember(
         self,
         digest: bytes,
-        credential: Credential,
-        device_id: int | None,
+        signer: _Signer,
         keys: throttle.Keys | None,
         mark: bytes | None,
     ) -> Principal | None:
         """Who this is from now on; None if the account was changed while the password was compared."""
-        account = self._accounts.principal(credential.user_id)
-        if account is None or account.revision != credential.revision:
+        account = self._accounts.principal(signer.credential.user_id)
+        if account is None or account.revision != signer.credential.revision:
             return None
         # Not the account itself: what only administrators see does not travel with a request.
         principal = Principal(
             account.id, account.name, account.is_admin, account.groups, account.quota, account.revision,
-            device_id=device_id,
+            device_id=signer.device_id, device=signer.device,
         )  # fmt: skip
         with self._lock:
             self._remembered.pop(digest, None)

@@ -16,6 +16,7 @@ from baludav.cli.edge import Edge
 from baludav.cli.index import index
 from baludav.cli.locks import lock
 from baludav.cli.serving import init, serve
+from baludav.cli.trail import audit
 from baludav.cli.users import user
 
 
@@ -32,6 +33,7 @@ def main(context: click.Context, file: Path | None) -> None:
       baludav user add anna --quota 100GB    a new user with a home of her own
       baludav user app-password add anna phone
       baludav lock list                      who has locked what
+      baludav audit --since 2d               who signed in, was refused, changed what
       baludav index check                    compare every file with the index
 
     Settings are read from wsgidav.yaml; BALUDAV_<KEY> in the environment overrides its baludav: section. Every
@@ -40,5 +42,5 @@ def main(context: click.Context, file: Path | None) -> None:
     context.obj = Asked(file)
 
 
-for command in (serve, init, connect_info, user, lock, index, configuration):
+for command in (serve, init, connect_info, user, lock, audit, index, configuration):
     main.add_command(command)

@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from baludav.config import Config, load
+from baludav.origin import Origin, coming_from
 
 if TYPE_CHECKING:
     from baludav.app import House
@@ -30,8 +34,19 @@ def opened(config: Config) -> "Iterator[House]":
     """The rooms of this installation, closed again at the end."""
     from baludav.app import open_house
 
-    house = open_house(config)
+    with coming_from(Origin(client=_command())):
+        house = open_house(config)
+        try:
+            yield house
+        finally:
+            house.close()
+
+
+def _command() -> str:
+    """What the audit trail calls this: the words of the command, and the account of this machine that gave it."""
+    context = click.get_current_context(silent=True)
     try:
-        yield house
-    finally:
-        house.close()
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # an account that has only a number, as in containers
+        name = str(os.getuid())
+    return f"{context.command_path if context else 'baludav'} ({name})"

@@ -7,7 +7,8 @@ import click
 from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
 from baludav.cli.serving import claimed
-from baludav.cli.terminal import count, one_line, progress
+from baludav.cli.terminal import count, progress
+from baludav.log import one_line
 
 if TYPE_CHECKING:
     from baludav.app import House

@@ -6,7 +6,8 @@ import click
 
 from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
-from baludav.cli.terminal import one_line, table
+from baludav.cli.terminal import table
+from baludav.log import one_line
 
 
 @click.group()

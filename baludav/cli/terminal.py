@@ -52,11 +52,6 @@ def day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d")
 
 
-def one_line(text: str) -> str:
-    """The text with everything escaped that could move the cursor or pass for another line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def count(number: int, noun: str) -> str:
     """As in `1 file` and `2 files`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

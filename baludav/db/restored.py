@@ -6,6 +6,8 @@ import time
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.sqlite import insert
 
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.db.tables import meta
 
@@ -20,16 +22,26 @@ def declare_restored(database: Database) -> None:
     Ids that were given to resources between backup and restore are skipped: a client that knows one would take
     another resource for it.
     """
-    database.commit(_declare)
+    event = happened(Kind.INDEX_RESTORED)
+
+    def work(connection: Connection) -> None:
+        _declare(connection)
+        audit.record(connection, event)
+
+    database.commit(work)
 
 
 def declare_new(database: Database) -> None:
     """After an index was lost: ids that it has given are not given again, since what it kept of the past bears them."""
     # Milliseconds rise faster than ids are given, so this holds for the next loss as well.
     values = {"name": "resources", "now": time.time_ns() // 1_000_000}
-    database.commit(
-        lambda connection: connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :now)"), values)
-    )
+    event = happened(Kind.INDEX_LOST)
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :now)"), values)
+        audit.record(connection, event)
+
+    database.commit(work)
 
 
 def _declare(connection: Connection) -> None:

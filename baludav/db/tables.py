@@ -296,3 +296,22 @@ Index(  # one open conflict for each path of a device
     sqlite_where=conflicts.c.resolution.is_(None),
     postgresql_where=conflicts.c.resolution.is_(None),
 )
+
+audit = Table(  # what was done by whom; names, not ids, since it stays when they go
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(32), nullable=False),  # baludav.db.audit.Kind
+    Column("user_name", String(255), nullable=False),  # whose account it is about; empty: nobody's
+    Column("device", String(255), nullable=False),  # or label of an app password; empty: neither
+    Column("address", String(64), nullable=False),  # of the client; empty: a command
+    Column("client", String(255), nullable=False),  # User-Agent, or the command
+    Column("path", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),  # seconds
+    Column("last_at", Float, nullable=False),  # seconds
+    Column("gathered", String(64), unique=True),  # hash of what is counted in one row; NULL: happened once
+    sqlite_autoincrement=True,
+)
+Index("ix_audit_last_at", audit.c.last_at)

@@ -7,6 +7,9 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
+from baludav.db import audit
+from baludav.db.audit import Kind as EventKind
+from baludav.db.audit import happened
 from baludav.errors import AlreadyResolved, AlreadyThere, EtagMismatch, Failure, NotFound, PreconditionFailed
 from baludav.tree.http.preconditions import State
 from baludav.tree.paths import Path
@@ -63,8 +66,17 @@ class Register(Reading):
         Raises:
             AlreadyResolved: somebody was quicker.
         """
-        if not self.tree.commit(lambda c: conflicts.resolve(c, conflict, resolution, time.time())):
-            raise AlreadyResolved()
+        principal, path = self.principal, f"/{'/'.join(conflict.found.path)}"
+        event = happened(
+            EventKind.CONFLICT_RESOLVED, principal.name, device=principal.device, path=path, detail=resolution
+        )
+
+        def work(connection: Connection) -> None:
+            if not conflicts.resolve(connection, conflict, resolution, time.time()):
+                raise AlreadyResolved()
+            audit.record(connection, event)
+
+        self.tree.commit(work)
 
     def note_refusal(self, path: Path, state: State, terms: Terms, failure: PreconditionFailed, intent: Intent) -> None:
         """Record the conflict behind a refused request of a device; whatever happens, the request stays refused.

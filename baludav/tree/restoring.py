@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from baludav.db import audit
+from baludav.db.audit import Event, Kind, happened
 from baludav.errors import Conflict, Failure, Forbidden, NotFound
 from baludav.tree.guarding import Target
 from baludav.tree.paths import Path, stored
@@ -77,6 +79,7 @@ class Restoring(Writing):
             Locked, Forbidden, InsufficientStorage, PreconditionFailed: as for any write.
         """
         version = self._version(path, version_id)
+        event = self._restored(Kind.VERSION_RESTORED, path, version.kept_ns, "replaced")
         place, root = self.writable(path)
         self.admit(self.unguarded(path), terms)
         self.room_for(root, place, version.size)
@@ -90,7 +93,10 @@ class Restoring(Writing):
                 staged.finish(mtime_ns=version.mtime_ns, sync=self.tree.sync)
                 with self.guarded(path) as (target,):
                     self.admit(target, terms)
-                    return self.install(target, staged, sha256, reason="restored")
+                    return self.install(
+                        target, staged, sha256, reason="restored",
+                        along=lambda connection, _: audit.record(connection, event),
+                    )  # fmt: skip
             finally:
                 staged.discard()
         finally:
@@ -181,6 +187,7 @@ class Restoring(Writing):
     def _bring_back(self, target: Target, entry: Deleted, root: StorageRoot) -> Written:
         place, _, _, _ = target
         parent, cause = self.parent_of(target), self.cause()
+        event = self._restored(Kind.TRASH_RESTORED, place.path, entry.deleted_ns, "deleted")
         kept = history.parsed(entry.kept)
         with self.quota_turn(root, entry.size):
 
@@ -198,6 +205,7 @@ class Restoring(Writing):
                 now = index.by_id(connection, row.id)
                 assert now is not None
                 number = journal.write_all(connection, now, place.names, "created", cause)
+                audit.record(connection, event)
                 return Known(now._replace(changed=number), now.signature)
 
             stat = root.storage.move(kept, root.storage, place.names)
@@ -209,6 +217,11 @@ class Restoring(Writing):
                 root.storage.move(place.names, root.storage, kept)
                 raise
         return Written(self.resource_of(place, known), is_created=True)
+
+    def _restored(self, kind: Kind, path: Path, since_ns: int, how: str) -> Event:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since_ns // 1_000_000_000))
+        principal, shown = self.principal, f"/{'/'.join(path)}"
+        return happened(kind, principal.name, device=principal.device, path=shown, detail=f"{how} {since}")
 
     def _trash_of(self, root: StorageRoot, before: tuple[int, int]) -> list[Deleted]:
         with self.tree.database.reading() as connection:

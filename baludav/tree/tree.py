@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from baludav.accounts.accounts import Accounts, Principal
 from baludav.config import Config, parse_size
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.errors import Failure
 from baludav.tree.appending import Appending
@@ -104,7 +106,17 @@ class Tree:
 
     def end_lock(self, token: str, *, user_id: int | None = None) -> bool:
         """End a lock, that of anybody or only of one user; False if there is none (any more)."""
-        return self.commit(lambda connection: self.locks.end(connection, token, user_id=user_id))
+        event = happened(Kind.LOCK_BROKEN)
+
+        def work(connection: Connection) -> bool:
+            held = next((held for held in self.locks.held(connection) if held.lock.token == token), None)
+            if held is None or not self.locks.end(connection, token, user_id=user_id):
+                return False
+            path = f"{held.root[0]} {held.root[1]}: /{'/'.join(held.names)}"
+            audit.record(connection, event._replace(user=held.holder, path=path, detail=f"taken by {held.lock.client}"))
+            return True
+
+        return self.commit(work)
 
     def prepare(self) -> None:
         """Clean up after a crash; called once at start, while no request runs."""

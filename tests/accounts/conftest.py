@@ -7,6 +7,7 @@ import pytest
 
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.signin import SignIn
+from baludav.accounts.trail import Trail
 from baludav.db.engine import Database
 from baludav.db.migrate import upgrade
 
@@ -51,6 +52,12 @@ def elsewhere(database: Database, clock: Clock) -> Iterator[Accounts]:
 
 
 @pytest.fixture
-def sign_in(accounts: Accounts, clock: Clock) -> Iterator[SignIn]:
-    sign_in = SignIn(accounts, clock=clock)
-    yield sign_in
+def trail(database: Database, clock: Clock) -> Iterator[Trail]:
+    trail = Trail(database, clock=clock)
+    yield trail
+    trail.close()
+
+
+@pytest.fixture
+def sign_in(accounts: Accounts, trail: Trail, clock: Clock) -> SignIn:
+    return SignIn(accounts, trail, clock=clock)

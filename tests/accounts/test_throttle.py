@@ -6,6 +6,7 @@ from sqlalchemy import select
 from baludav.accounts import passwords, throttle
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.signin import SignIn
+from baludav.accounts.trail import Trail
 from baludav.db.tables import sign_in_failures
 from baludav.errors import NotSignedIn, TooManyRequests
 
@@ -112,8 +113,8 @@ def test_an_account_attacked_from_everywhere(sign_in: SignIn) -> None:
     assert sign_in.check("bob", "secret", THERE).name == "bob"
 
 
-def test_workers_share_the_counts(elsewhere: Accounts, sign_in: SignIn, clock) -> None:
-    other = SignIn(elsewhere, clock=clock)
+def test_workers_share_the_counts(elsewhere: Accounts, sign_in: SignIn, trail: Trail, clock) -> None:
+    other = SignIn(elsewhere, trail, clock=clock)
     fail(sign_in, times=3)
     fail(other, times=2)
     wait(sign_in)

@@ -80,6 +80,7 @@ def test_a_lost_index(name: str, server: Server) -> None:
         answer = anna.get("/f")
         assert (answer.content, answer.headers["ETag"]) == (b"second", etag(b"second"))
         assert _bytes_below(server.data / "files") == before
+        assert "\tindex-lost\t" in server.baludav("audit")
         server.restart()
         anna = User(server, "anna")
         assert anna.get("/f").content == b"second"

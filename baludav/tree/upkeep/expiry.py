@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from baludav.db import audit
 from baludav.db.engine import Database
 from baludav.errors import DiskFull, Failure
 from baludav.tree.disk.storage import Staged
@@ -101,6 +102,12 @@ def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) ->
     return count
 
 
+def forget_events(tree: "Tree", now_ns: int) -> None:
+    """Let old events of the audit trail go."""
+    before = now_ns / 1e9 - tree.config.settings.audit_days * 86_400.0
+    tree.commit(lambda connection: audit.prune(connection, before))
+
+
 def expire_all(tree: "Tree", clock: Callable[[], int] = time.time_ns) -> int:
     """Let history and journal of every storage root that is there expire; returns how many entries of the history.
 
@@ -108,6 +115,7 @@ def expire_all(tree: "Tree", clock: Callable[[], int] = time.time_ns) -> int:
         clock: nanoseconds since the epoch.
     """
     count = 0
+    forget_events(tree, clock())
     for root in tree.roots.everything():
         forget_changes(tree, root, clock())
         tree.checksums.forget_unused(root)
