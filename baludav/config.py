@@ -92,6 +92,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     hot_lane: bool = True
     metrics_token: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav import log
 from baludav.answering import answering
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
+from baludav.log.setup import failed
 from baludav.tree.paths import quote
 from providers import xml
 from providers.house import KEY
@@ -36,13 +36,13 @@ class Front:
                     return special(environ, start, house)
                 return self._next(environ, start)
             except Failure as failure:
-                log.failed(environ, failure)
+                failed(environ, failure)
                 house.trail.refused(
                     environ.get("baludav.principal"), failure, environ["REQUEST_METHOD"], _path(environ)
                 )
                 return _answer(environ, start, failure)
             except Exception as error:
-                log.failed(environ, error)
+                failed(environ, error)
                 return _answer(environ, start, Unexpected())
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import falcon
 import msgspec
 
-from baludav import log
 from baludav.accounts.authorization import BASIC, BEARER, signed_in
 from baludav.answering import answering
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
+from baludav.log.setup import failed
 from sync_ext import changes, conflicts, devices, events, files, history, locks, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
 
@@ -105,7 +105,7 @@ class Api:
     ) -> None:
         failure = _named(error)
         environ = request.env
-        log.failed(environ, failure if isinstance(error, falcon.HTTPError) else error)
+        failed(environ, failure if isinstance(error, falcon.HTTPError) else error)
         principal, method = environ.get("baludav.principal"), environ["REQUEST_METHOD"]
         self._ground.trail.refused(principal, failure, method, environ["PATH_INFO"])
         problem = problems.problem_of(failure)

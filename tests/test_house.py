@@ -23,9 +23,9 @@ STOREYS = [
         "baludav.errors",
         "baludav.log",
         "baludav.metrics",
-        "baludav.origin",
         "baludav.waiting",
     ],
+    ["baludav.origin"],
 ]
 NEIGHBOURS = {"baludav.__main__": "baludav.cli"}  # the one exception: it is the command's other name
 
@@ -39,7 +39,7 @@ HOMES = {
     "sqlite3": ["baludav.db"],
     "wsgidav": ["providers", "baludav.app"],
     "falcon": ["sync_ext"],
-    "msgspec": ["sync_ext", "baludav.config"],
+    "msgspec": ["sync_ext", "baludav.config", "baludav.log"],
     "argon2": ["baludav.accounts"],
     "click": ["baludav.cli"],
     "prometheus_client": ["baludav.metrics"],

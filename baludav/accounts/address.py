@@ -59,9 +59,12 @@ def client_scheme(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> 
 
 def is_forwarded(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> bool:
     """True if a trusted proxy hands on the request of somebody else; what runs beside it asks for itself."""
-    if not trusted or not environ.get("HTTP_X_FORWARDED_FOR"):
-        return False
-    return _is_trusted(_parsed(str(environ.get("REMOTE_ADDR") or "")), trusted)
+    return bool(environ.get("HTTP_X_FORWARDED_FOR")) and is_of_proxy(environ, trusted)
+
+
+def is_of_proxy(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> bool:
+    """True if the request comes from a trusted proxy, whoever's it is."""
+    return bool(trusted) and _is_trusted(_parsed(str(environ.get("REMOTE_ADDR") or "")), trusted)
 
 
 def counted(address: str) -> str:

@@ -197,6 +197,8 @@ class SignIn:
             self._trail.failed(None, address, "no such user")
         else:
             self._trail.failed(name, address, "disabled" if credential.is_disabled else "wrong password")
+        if passwords.app_password_hash(name) is not None:
+            name = "***"  # a program that was told so little that it put its token here
         log.warning("sign-in failed: %s from %s", f"user {name[:80]!a}" if name else "a device", ascii(address))
         raise NotSignedIn()
 

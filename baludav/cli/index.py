@@ -8,7 +8,7 @@ from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
 from baludav.cli.serving import claimed
 from baludav.cli.terminal import count, progress
-from baludav.log import one_line
+from baludav.log.text import one_line
 
 if TYPE_CHECKING:
     from baludav.app import House

@@ -7,7 +7,7 @@ import click
 from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
 from baludav.cli.terminal import table
-from baludav.log import one_line
+from baludav.log.text import one_line
 
 
 @click.group()

@@ -46,11 +46,11 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
 
     config = read()
     require_sense(config)
-    from baludav import log
+    from baludav.log.setup import configure
     from baludav.server import memory
 
     memory.keep_together()
-    log.configure(config.settings.log_level)
+    configure(config.settings.log_level, config.settings.log_format)
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with claimed(config.folder), _mended(config) as house:
         password = _first_start(house)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from baludav import origin
 from baludav.db.tables import audit
-from baludav.log import one_line
+from baludav.log.text import one_line
 
 MOST_GATHERED = 50_000  # rows of what anybody can cause without signing in, or again and again
 _LONGEST = {"user_name": 255, "device": 255, "address": 64, "client": 255, "path": 4096, "detail": 1000}  # characters

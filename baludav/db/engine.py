@@ -242,6 +242,7 @@ def _engine(file: Path, synchronous: str) -> Engine:
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=-1,
+        hide_parameters=True,  # failures are logged, and hashes of passwords are among them
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "cached_statements": 512},
     )
 

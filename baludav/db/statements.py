@@ -122,4 +122,4 @@ def _drive(driver: sqlite3.Connection, text: str, parameters: Sequence[Any] = ()
     try:
         return driver.execute(text, parameters)
     except sqlite3.Error as error:
-        raise DBAPIError.instance(text, parameters, error, sqlite3.Error) from error
+        raise DBAPIError.instance(text, parameters, error, sqlite3.Error, hide_parameters=True) from error

@@ -14,6 +14,11 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
+from baludav import metrics
+from baludav.log import access
+from baludav.log.access import Answered
+from baludav.log.text import masked
+from baludav.origin import coming_from, request_id
 from baludav.server.bodies import BodyReader
 from baludav.server.parking import waits
 from baludav.server.parser import Refused, Request, RequestParser
@@ -49,6 +54,7 @@ class Connection:
 
     Attributes:
         parser: holds the requests that have come.
+        sent: bytes of all answers.
         deadline: monotonic time at which the selector gives up waiting for the client.
         awaited: what the selector waits for at its socket.
         is_broken: nothing more can be understood or answered here.
@@ -64,6 +70,7 @@ class Connection:
         self.remote_port = 0
         self.ssl_env: dict[str, str] = {}
         self.last_used = time.time()
+        self.sent = 0
         self.deadline = time.monotonic() + server.options.keep_alive_seconds
         self.awaited = 0
         self.is_broken = False
@@ -73,7 +80,8 @@ class Connection:
         self._is_lingering = False
         self._head_since: float | None = None
         self._unsent: list[memoryview] = []
-        self.credentials: tuple[bytes, bytes] = (b"", b"")  # an Authorization field, and its key for the sign-in
+        # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
+        self.credentials: tuple[bytes, bytes, str] = (b"", b"", "")
 
     # In the selector thread
 
@@ -142,6 +150,7 @@ class Connection:
                     sent = self.socket.send(data[0])
                 else:
                     sent = self.socket.sendmsg(data)
+                self.sent += sent
                 _advance(data, sent)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._set_deadline()
@@ -157,6 +166,10 @@ class Connection:
 
     def refuse(self, status: int) -> None:
         """Answer without a request having been understood, and end the connection."""
+        metrics.request("", status, 0.0)
+        if access.is_on():
+            name = request_id(None, is_trusted=False)
+            access.add(Answered(name, self.remote_addr, "", "", "-", "-", status, 0, 0, time.monotonic()))
         with contextlib.suppress(OSError, ssl.SSLError):
             self.socket.send(simple(status))
         self._linger()
@@ -253,34 +266,40 @@ class Connection:
         response = parked or Response(self, request, BodyReader(self, request), keep_alive=keep_alive)
         try:
             if parked is None:
-                environ = self.server.environ(self, request, response.received)
-                response.body = self.server.wsgi_app(environ, response.start)
+                response.environ = self.server.environ(self, request, response.received)
+                response.body = self.server.wsgi_app(response.environ, response.start)
                 if waits(response.body):
                     if response.has_body:
                         self.server.parking.park(response)
                         return False
                     response.body.stop()
-            try:
-                response.send()
-            finally:
-                response.close()
+            with coming_from(response.origin):
+                try:
+                    response.send()
+                finally:
+                    response.close()
             if request.draft is not None and self.server.hot is not None:
                 self.server.hot.keep(request, response)
         except _GONE:
+            response.tell()
             raise
-        except BrokenAnswer as error:
-            log.error("%s %s: %s", request.method.decode(), request.target.decode("latin-1"), error)
-            self._answer_failed(request, response)
-        except Exception:
-            log.exception("%s %s failed", request.method.decode(), request.target.decode("latin-1"))
-            self._answer_failed(request, response)
+        except Exception as error:
+            with coming_from(response.origin):
+                self._answer_failed(request, response, error)
+        response.tell()
         self._after(request, response)
         return True
 
-    def _answer_failed(self, request: Request, response: Response) -> None:
+    def _answer_failed(self, request: Request, response: Response, error: Exception) -> None:
+        method, target = request.method.decode(), masked(request.target.decode("latin-1"))
+        if isinstance(error, BrokenAnswer):
+            log.error("%s %s: %s", method, target, error)
+        else:
+            log.error("%s %s failed", method, target, exc_info=error)
         if not response.is_begun:
-            self.send(simple(500, is_head=request.method == b"HEAD"))
-            response.is_begun = True
+            is_head = request.method == b"HEAD"
+            self.send(simple(500, is_head=is_head, request_id=response.origin.request_id))
+            response.status, response.is_begun = 500, True
         response.keep_alive = False
 
     def _after(self, request: Request, response: Response) -> None:
@@ -351,13 +370,16 @@ class Connection:
             except ssl.SSLWantReadError:
                 self._wait(select.POLLIN, self.server.options.body_seconds)
                 continue
+            self.sent += sent
             _advance(data, sent)
 
     def send_at_once(self, *pieces: bytes) -> bool:
         """Send all of it without waiting; False if the socket does not take it. For any thread."""
         data = b"".join(pieces)
         try:
-            return self.socket.send(data) == len(data)
+            sent = self.socket.send(data)
+            self.sent += sent
+            return sent == len(data)
         except (OSError, ssl.SSLError):
             return False
 
@@ -385,6 +407,7 @@ class Connection:
                 raise
             if sent == 0:
                 return False
+            self.sent += sent
             offset += sent
             length -= sent
         return True

@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from baludav import cors, log, metrics
-from baludav.accounts.address import client_address
+from baludav import cors, metrics
+from baludav.accounts.accounts import Principal
+from baludav.accounts.address import client_address, is_of_proxy
 from baludav.accounts.authorization import credentials
 from baludav.app import App
 from baludav.errors import Failure
+from baludav.log import access
+from baludav.log.access import Answered
+from baludav.origin import request_id
 from baludav.server.answers import Answers
 from baludav.server.parser import Request
 from baludav.server.responses import Response, date_line, head
@@ -33,6 +37,7 @@ from providers.request import Headers
 if TYPE_CHECKING:
     from baludav.server.connection import Connection
 
+_HEAD = 3  # pieces of an answer before its body
 _LARGEST = 256 * 1024  # bytes of a file that is answered here
 _MOST_ENTRIES = 4_000
 _MOST_USERS = 200
@@ -128,11 +133,23 @@ class HotLane:
         connection.reply(*pieces)
         metrics.request(request.method.decode(), status, time.monotonic() - begun)
         metrics.count("hot_answers")
-        log.request(
-            connection.remote_addr, user.tree.principal.name, request.method.decode(), request.target.decode("latin-1"),
-            status, begun,
-        )  # fmt: skip
+        if access.is_on():
+            self._tell(connection, request, user.tree.principal, status, pieces, begun)
         return True
+
+    def _tell(
+        self, connection: "Connection", request: Request, principal: Principal, status: int, pieces: Pieces,
+        begun: float,
+    ) -> None:  # fmt: skip
+        given = request.fields.get(b"x-request-id")
+        is_trusted = given is not None and is_of_proxy(
+            {"REMOTE_ADDR": connection.remote_addr}, self._house.config.settings.trusted_proxies
+        )
+        access.add(Answered(
+            request_id(None if given is None else given.decode("latin-1"), is_trusted=is_trusted),
+            connection.credentials[2], principal.name, principal.device, request.method.decode(),
+            request.target.decode("latin-1"), status, sum(map(len, pieces[_HEAD:])), 0, begun,
+        ))  # fmt: skip
 
     def keep(self, request: Request, response: Response) -> None:
         """Use an answer of the reference again."""
@@ -151,7 +168,7 @@ class HotLane:
             forwarded = request.fields.get(b"x-forwarded-for", b"").decode("latin-1")
             environ = {"REMOTE_ADDR": connection.remote_addr, "HTTP_X_FORWARDED_FOR": forwarded}
             address = client_address(environ, self._house.config.settings.trusted_proxies)
-            connection.credentials = field, sign_in.key(*found, address)
+            connection.credentials = field, sign_in.key(*found, address), address
         principal = sign_in.recall(connection.credentials[1])
         if principal is None:
             return None

@@ -239,6 +239,7 @@ class Parking:
 
     def _drop(self, parked: _Parked) -> None:
         self._forget(parked)
+        parked.response.tell()
         with contextlib.suppress(OSError):  # what it did not read must not lie in the kernel until it does
             parked.response.connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         parked.response.connection.close()

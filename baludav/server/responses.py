@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from baludav.answering import ORIGIN
 from baludav.errors import REASONS
+from baludav.log import access
+from baludav.log.access import Answered
+from baludav.origin import NOWHERE, Origin
 from baludav.server.bodies import BodyReader
 from baludav.server.parser import Request
 
@@ -28,6 +32,8 @@ class Response:
 
     Attributes:
         body: what the application gave.
+        environ: what the application was asked with; empty before it was.
+        begun: monotonic time in seconds.
         is_begun: the head was sent, so nothing else can be answered any more.
         keep_alive: the connection can take another request afterwards.
     """
@@ -37,8 +43,12 @@ class Response:
         self._request = request
         self.received = received
         self.body: Iterable[bytes] = ()
+        self.environ: dict[str, Any] = {}
+        self.begun = time.monotonic()
+        self._sent_before = 0
         self.status = 0
         self.headers: Headers = []
+        self._head_size = 0
         self._left: int | None = None
         self._is_chunked = False
         self.is_begun = False
@@ -116,6 +126,29 @@ class Response:
             raise BrokenAnswer("the file is shorter than its answer")
 
     @property
+    def origin(self) -> Origin:
+        """Where the request comes from."""
+        origin: Origin = self.environ.get(ORIGIN, NOWHERE)
+        return origin
+
+    def tell(self) -> None:
+        """Write its line of the access log: it is over, or was broken off."""
+        if not access.is_on():
+            return
+        request, principal = self._request, self.environ.get("baludav.principal")
+        access.add(Answered(
+            self.origin.request_id, self.origin.address or self.connection.remote_addr,
+            principal.name if principal else "", principal.device if principal else "",
+            request.method.decode("ascii"), request.target.decode("latin-1"), self.status or 500, self._body_sent,
+            request.received, self.begun,
+        ))  # fmt: skip
+
+    @property
+    def _body_sent(self) -> int:
+        """Bytes of the body that went out, with what frames them."""
+        return max(0, self.connection.sent - self._sent_before - self._head_size) if self._head_size else 0
+
+    @property
     def has_body(self) -> bool:
         """False where HTTP forbids one, whatever the application gives (RFC 9110 §6.4.1)."""
         return self._request.method != b"HEAD" and self.status not in (204, 304)
@@ -150,7 +183,9 @@ class Response:
             lines.append("Connection: close")
         elif self._request.version == "1.0":
             lines.append("Connection: keep-alive")
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n" + date_line() + b"\r\n"
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n" + date_line() + b"\r\n"
+        self._sent_before, self._head_size = self.connection.sent, len(head)
+        return head
 
     def _add_framing(self, lines: list[str], length: int | None) -> None:
         if length is not None:
@@ -179,10 +214,11 @@ def date_line() -> bytes:
     return _date[1]
 
 
-def simple(status: int, *, keep_alive: bool = False, is_head: bool = False) -> bytes:
+def simple(status: int, *, keep_alive: bool = False, is_head: bool = False, request_id: str = "") -> bytes:
     """A short answer of the server's own."""
     reason = REASONS.get(status, "Error")
     text = f"{reason}\n".encode()
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n"
     close = "" if keep_alive else "Connection: close\r\n"
-    return (head + close).encode() + date_line() + b"\r\n" + (b"" if is_head else text)
+    named = f"X-Request-Id: {request_id}\r\n" if request_id else ""
+    return (head + named + close).encode() + date_line() + b"\r\n" + (b"" if is_head else text)
