@@ -263,6 +263,17 @@ def test_index_check_and_rebuild(run: Run, files: Path) -> None:
     assert "agrees" in run("index check").stdout
 
 
+def test_index_check_deep(run: Run, files: Path) -> None:
+    run("init")
+    assert "every byte" in run("index check --deep").stdout
+    (files / "admin" / "a\u202eb").write_text("dear")
+    result = run("index check --deep", status=1)
+    assert result.stdout == (
+        "home admin: a\\u202eb: on the disk, but not in the index; `baludav index rebuild` takes it in\n"
+    )
+    assert result.stderr == "baludav: 1 finding; nothing was changed\n"
+
+
 def test_a_name_on_the_disk_cannot_rewrite_the_screen(run: Run, files: Path) -> None:
     run("init")
     (files / "admin" / "a\u202eb").write_text("dear")

@@ -24,12 +24,16 @@ def index() -> None:
 
 
 @index.command("check")
+@click.option("--deep", is_flag=True, help="Old versions, the trash and the index itself as well; what to do is said.")
 @click.pass_obj
-def index_check(asked: Asked) -> int:
+def index_check(asked: Asked, deep: bool) -> int:
     """Read every file and compare it with the index. Changes nothing.
 
-    Exit status 1 if there are differences, each of which is named on a line.
+    Exit status 1 if there are differences, each of which is named on a line. With --deep, what looks wrong is looked
+    at for some seconds, so that nothing is told that a server was only about to do.
     """
+    if deep:
+        return _inspect(asked)
     with opened(asked.config()) as house, progress("Checking") as report:
         differences = _check(house, report)
     for difference in differences:
@@ -69,6 +73,19 @@ def index_rebuild(asked: Asked) -> None:
         except KeyboardInterrupt:
             raise click.ClickException("interrupted; the same command goes on from here") from None
     click.echo(f"{count(files, 'file')} in the index")
+
+
+def _inspect(asked: Asked) -> int:
+    from baludav.tree.truth.inspecting import inspect
+
+    with opened(asked.config()) as house, progress("Inspecting") as report:
+        findings = inspect(house.tree, report)
+    for finding in findings:
+        click.echo(one_line(f"{finding.where}: {finding.what}; {finding.todo}"))
+    if findings:
+        return told(f"{count(len(findings), 'finding')}; nothing was changed")
+    click.echo("Index, files and history agree in every byte")
+    return 0
 
 
 def _check(house: "House", progress: "Progress") -> "list[Difference]":

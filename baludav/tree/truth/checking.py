@@ -1,6 +1,6 @@
 """Checks the whole index against the disk, and rebuilds it: what `baludav index` does."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, delete, update
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]  # files done, files in all
 
 def count_files(tree: "Tree") -> int:
     """How many files all storage roots hold."""
-    return sum(not stat.is_collection for root in tree.roots.everything() for _, stat in _walk(root))
+    return sum(not stat.is_collection for root in tree.roots.everything() for _, stat in walk(root))
 
 
 def check(tree: "Tree", progress: Progress) -> list[Difference]:
@@ -41,9 +41,9 @@ def check(tree: "Tree", progress: Progress) -> list[Difference]:
     done = 0
     found: list[Difference] = []
     for root in tree.roots.everything():
-        rows = _rows_by_path(tree, root)
+        rows = rows_by_path(tree, root)
         rows.pop((), None)
-        for path, stat in _walk(root):
+        for path, stat in walk(root):
             row = rows.pop(path, None)
             found += [Difference(root, path, what) for what in _compare(root, path, stat, row)]
             if not stat.is_collection:
@@ -78,8 +78,9 @@ def rebuild(tree: "Tree", progress: Progress) -> int:
     return done
 
 
-def _walk(root: StorageRoot) -> Iterable[tuple[Path, Stat]]:
-    folders: list[Path] = [()]
+def walk(root: StorageRoot, top: Path = ()) -> Iterator[tuple[Path, Stat]]:
+    """Everything below a folder on the disk, as it is when it is come to."""
+    folders: list[Path] = [top]
     while folders:
         names = folders.pop()
         for name, stat in root.storage.scan(names):
@@ -88,7 +89,8 @@ def _walk(root: StorageRoot) -> Iterable[tuple[Path, Stat]]:
             yield (*names, name), stat
 
 
-def _rows_by_path(tree: "Tree", root: StorageRoot) -> dict[Path, Row]:
+def rows_by_path(tree: "Tree", root: StorageRoot) -> dict[Path, Row]:
+    """What the index has of a storage root, its top included."""
     with tree.database.snapshot() as connection:
         rows = index.subtree(connection, root.top_id)
     by_id = {row.id: row for row in rows}
