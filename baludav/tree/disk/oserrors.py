@@ -41,7 +41,8 @@ def failure(error: OSError) -> errors.Failure:
         case errno.EACCES | errno.EPERM:
             return errors.Forbidden("The server may not do this with the file on its disk")
         case errno.EROFS:
-            return errors.Forbidden("The disk is mounted read-only")
+            # Nothing that the client did: it shall keep what it has and come again, and not take this for a refusal.
+            return errors.Unavailable("The disk is mounted read-only now; what is there can be read")
         case errno.EEXIST | errno.ENOTEMPTY | errno.EISDIR:
             return errors.Conflict("Something else has appeared at this path; try again")
         case errno.EMFILE | errno.ENFILE | errno.ENOLCK | errno.ENOMEM:
