@@ -1,5 +1,6 @@
 """Assembles the WSGI application of one worker: WsgiDAV with our provider, the REST API, and the house behind them."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,7 @@ def make_app(config: Config) -> App:
     """The application of one worker; call it after `fork`."""
     house = open_house(config)
     metrics.start(config.folder / "metrics")
+    logging.getLogger().addHandler(metrics.Errors())
     note_shares(house.database, config.settings.shares)
     app = App({**_DEFAULTS, **config.wsgidav, "host": config.host, "port": config.port, KEY: house}, house)
     house.tree.keep()

@@ -6,6 +6,8 @@ whichever process is asked can add up all. What a process that has ended had cou
 
 import contextlib
 import fcntl
+import itertools
+import logging
 import mmap
 import os
 from array import array
@@ -30,11 +32,21 @@ COUNTERS = {
     "hot_answers": "Requests answered by the hot lane",
     "commits": "Transactions of the index",
     "commit_works": "Changes committed by them: many writers share a transaction",
-    "commit_microseconds": "Time that transactions took, their turn included",
+    "sent_bytes": "Bytes sent to clients, heads included",
+    "received_bytes": "Bytes received from clients, heads included",
+    "stale_rows": "Rows of the index that did not agree with the disk, and were mended",
+    "errors": "Failures of the server's own that the log tells of",
 }
 GAUGES = {
+    "pending_scans": "Storage roots and folders that are to be compared with the index",
+    "compared_roots": "Storage roots that were compared with the index since the start",
     "open_connections": "Connections of clients",
     "busy_threads": "Threads of the pools that work or wait for a client",
+}
+
+DURATIONS = {
+    "queue": "Time that a request or a task waits for a thread of the pool",
+    "commit": "Time that a transaction of the index takes, its turn included",
 }
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,7 +55,8 @@ _METHOD = {method: number for number, method in enumerate(METHODS)}
 _STATUS = {status: number for number, status in enumerate(STATUSES)}
 _PER_METHOD = len(BUCKETS) + 2  # a count for each bucket and beyond, and the microseconds of all
 _LATENCIES = len(METHODS) * len(STATUSES)
-_OTHERS = _LATENCIES + len(METHODS) * _PER_METHOD
+_DURATION = {name: _LATENCIES + (len(METHODS) + number) * _PER_METHOD for number, name in enumerate(DURATIONS)}
+_OTHERS = _LATENCIES + (len(METHODS) + len(DURATIONS)) * _PER_METHOD
 _GAUGES = _OTHERS + len(COUNTERS)
 _SLOTS = _GAUGES + len(GAUGES)
 _SLOT = {name: _OTHERS + number for number, name in enumerate((*COUNTERS, *GAUGES))}
@@ -59,7 +72,6 @@ def start(folder: Path) -> None:
         folder: of the files of all processes; made if it is not there.
     """
     global _here
-    folder.mkdir(mode=0o700, exist_ok=True)
     _bury(folder)
     fd = os.open(folder / str(os.getpid()), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)  # until the process ends: so others know that it lives
@@ -71,9 +83,12 @@ def request(method: str, status: int, seconds: float) -> None:
     """Count an answered request."""
     number = _METHOD.get(method, len(METHODS) - 1)
     _here[number * len(STATUSES) + _STATUS.get(status, len(STATUSES) - 1)] += 1
-    base = _LATENCIES + number * _PER_METHOD
-    _here[base + bisect_left(BUCKETS, seconds)] += 1
-    _here[base + _PER_METHOD - 1] += int(seconds * 1_000_000)
+    _observe(_LATENCIES + number * _PER_METHOD, seconds)
+
+
+def took(name: str, seconds: float) -> None:
+    """Count how long one of DURATIONS was."""
+    _observe(_DURATION[name], seconds)
 
 
 def count(name: str, more: int = 1) -> None:
@@ -86,26 +101,53 @@ def show(name: str, value: int) -> None:
     _here[_SLOT[name]] = value
 
 
-def render(folder: Path) -> bytes:
-    """What all processes have counted, in Prometheus's text format (version 0.0.4)."""
+def shown(folder: Path, name: str) -> int:
+    """The sum of one of GAUGES over all processes."""
+    return _total(folder)[_SLOT[name]]
+
+
+def render(folder: Path, index_bytes: int) -> bytes:
+    """What all processes have counted, in Prometheus's text format (version 0.0.4).
+
+    Args:
+        index_bytes: size of the index on the disk.
+    """
     registry = CollectorRegistry()
-    registry.register(_Sums(_total(folder)))
+    registry.register(_Sums(_total(folder), index_bytes))
     return generate_latest(registry)
 
 
+class Errors(logging.Handler):
+    """Counts what the log tells of as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        count("errors")
+
+
+def _observe(base: int, seconds: float) -> None:
+    _here[base + bisect_left(BUCKETS, seconds)] += 1
+    _here[base + _PER_METHOD - 1] += int(seconds * 1_000_000)
+
+
 class _Sums(Collector):
-    def __init__(self, slots: list[int]) -> None:
+    def __init__(self, slots: list[int], index_bytes: int) -> None:
         self._slots = slots
+        self._index_bytes = index_bytes
 
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
         for name, meaning in COUNTERS.items():
-            if name == "commit_microseconds":
-                yield CounterMetricFamily("baludav_commit_seconds", meaning, value=self._slots[_SLOT[name]] / 1e6)
-            else:
-                yield CounterMetricFamily(f"baludav_{name}", meaning, value=self._slots[_SLOT[name]])
+            yield CounterMetricFamily(f"baludav_{name}", meaning, value=self._slots[_SLOT[name]])
         for name, meaning in GAUGES.items():
             yield GaugeMetricFamily(f"baludav_{name}", meaning, value=self._slots[_SLOT[name]])
+        for name, meaning in DURATIONS.items():
+            duration = HistogramMetricFamily(f"baludav_{name}_seconds", meaning)
+            duration.add_metric((), *self._histogram(_DURATION[name]))
+            yield duration
+        yield GaugeMetricFamily("baludav_index_bytes", "Size of the index on the disk", value=self._index_bytes)
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("baludav_requests", "Requests by method and status", labels=("method", "status"))
@@ -117,14 +159,17 @@ class _Sums(Collector):
                 value = self._slots[number * len(STATUSES) + place]
                 if value:
                     requests.add_metric((method, str(status or "other")), value)
-            base = _LATENCIES + number * _PER_METHOD
-            counts = self._slots[base : base + _PER_METHOD - 1]
-            if any(counts):
-                bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
-                buckets = [(bound, sum(counts[: place + 1])) for place, bound in enumerate(bounds)]
-                latencies.add_metric((method,), buckets, self._slots[base + _PER_METHOD - 1] / 1e6)
+            buckets, total = self._histogram(_LATENCIES + number * _PER_METHOD)
+            if buckets[-1][1]:
+                latencies.add_metric((method,), buckets, total)
         yield requests
         yield latencies
+
+    def _histogram(self, base: int) -> tuple[list[tuple[str, float]], float]:
+        """Bounds with the counts up to each, and the seconds of all."""
+        bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
+        sums = itertools.accumulate(self._slots[base : base + _PER_METHOD - 1])
+        return list(zip(bounds, map(float, sums), strict=True)), self._slots[base + _PER_METHOD - 1] / 1e6
 
 
 def _total(folder: Path) -> list[int]:
@@ -145,6 +190,7 @@ def _read(file: Path) -> list[int]:
 
 def _bury(folder: Path) -> None:
     """Add what processes that have ended counted to what is past."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     past = os.open(folder / _PAST, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(past, fcntl.LOCK_EX)

@@ -12,6 +12,7 @@ from baludav import metrics
 from baludav.errors import Failure, NotFound, status_line
 from providers.house import House
 
+_METRICS = "metrics"  # the folder in which the processes count
 TEXT = "text/plain; charset=utf-8"
 
 Special = Callable[[dict[str, Any], Callable[..., Any], House], Iterable[bytes]]
@@ -24,7 +25,10 @@ def alive(environ: dict[str, Any], start: Callable[..., Any], house: House) -> I
 
 
 def ready(environ: dict[str, Any], start: Callable[..., Any], house: House) -> Iterable[bytes]:
-    """What is stored can be read and written: the index, and the disk of each home and share."""
+    """What is stored can be read and written: the index, and the disk of each home and share. And how far the scan is.
+
+    Told to this machine only: names are nobody else's business.
+    """
     failed = []
     try:
         house.database.commit(lambda connection: None)
@@ -32,16 +36,26 @@ def ready(environ: dict[str, Any], start: Callable[..., Any], house: House) -> I
         failed.append(f"index: {failure}")
     failed += [f"{root}: {why}" for root, why in house.tree.roots.unready()]
     if failed:
-        lines = failed if _is_of_this_machine(environ) else ["not ready"]  # names are nobody else's business
+        lines = failed if _is_of_this_machine(environ) else ["not ready"]
         return _answer(environ, start, 503, "\n".join([*lines, ""]).encode())
-    return _answer(environ, start, 200, b"ready\n")
+    lines = ["ready", *([_scan_state(house)] if _is_of_this_machine(environ) else [])]
+    return _answer(environ, start, 200, "\n".join([*lines, ""]).encode())
+
+
+def _scan_state(house: House) -> str:
+    """How far the index is known to agree with the disks. Requests need not wait for it: they look for themselves."""
+    folder = house.config.folder / _METRICS
+    compared, pending = metrics.shown(folder, "compared_roots"), metrics.shown(folder, "pending_scans")
+    total = len(house.tree.roots.everything())
+    return f"scan: {compared} of {total} homes and shares compared with the index since the start, {pending} pending"
 
 
 def figures(environ: dict[str, Any], start: Callable[..., Any], house: House) -> Iterable[bytes]:
     """The metrics of all processes, for Prometheus."""
     if not (_is_of_this_machine(environ) or _has_token(environ, house.config.settings.metrics_token)):
         raise NotFound()
-    return _answer(environ, start, 200, metrics.render(house.config.folder / "metrics"), metrics.MEDIA_TYPE)
+    rendered = metrics.render(house.config.folder / _METRICS, house.database.size())
+    return _answer(environ, start, 200, rendered, metrics.MEDIA_TYPE)
 
 
 SPECIAL: dict[str, Special] = {"/healthz": alive, "/readyz": ready, "/metrics": figures}

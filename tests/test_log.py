@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from baludav import metrics
 from baludav.answering import answering
 from baludav.errors import Unavailable
 from baludav.log import access, setup
@@ -155,6 +156,17 @@ def test_it_can_be_off(written: Configure) -> None:
     assert access.is_on()
     logging.getLogger().setLevel("WARNING")
     assert not access.is_on()
+
+
+def test_failures_are_counted(written: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the server, as the log tells of them."""
+    counted: list[str] = []
+    monkeypatch.setattr(metrics, "count", counted.append)
+    written("text")
+    logging.getLogger().addHandler(metrics.Errors())
+    logging.getLogger("room").warning("not this")
+    logging.getLogger("room").error("but this")
+    assert counted == ["errors"]
 
 
 # Names of requests

@@ -104,6 +104,7 @@ class Connection:
             if not data:
                 self.close()
                 return False
+            metrics.count("received_bytes", len(data))
             try:
                 self.parser.feed(data)
             except Refused as refused:
@@ -150,7 +151,7 @@ class Connection:
                     sent = self.socket.send(data[0])
                 else:
                     sent = self.socket.sendmsg(data)
-                self.sent += sent
+                self._count_sent(sent)
                 _advance(data, sent)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._set_deadline()
@@ -343,7 +344,9 @@ class Connection:
         """
         while True:
             try:
-                return self.socket.recv_into(view)
+                count = self.socket.recv_into(view)
+                metrics.count("received_bytes", count)
+                return count
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(select.POLLIN, self.server.options.body_seconds)
             except ssl.SSLWantWriteError:
@@ -370,7 +373,7 @@ class Connection:
             except ssl.SSLWantReadError:
                 self._wait(select.POLLIN, self.server.options.body_seconds)
                 continue
-            self.sent += sent
+            self._count_sent(sent)
             _advance(data, sent)
 
     def send_at_once(self, *pieces: bytes) -> bool:
@@ -378,7 +381,7 @@ class Connection:
         data = b"".join(pieces)
         try:
             sent = self.socket.send(data)
-            self.sent += sent
+            self._count_sent(sent)
             return sent == len(data)
         except (OSError, ssl.SSLError):
             return False
@@ -407,10 +410,14 @@ class Connection:
                 raise
             if sent == 0:
                 return False
-            self.sent += sent
+            self._count_sent(sent)
             offset += sent
             length -= sent
         return True
+
+    def _count_sent(self, count: int) -> None:
+        self.sent += count
+        metrics.count("sent_bytes", count)
 
     def _wait(self, event: int, seconds: float) -> None:
         poll = select.poll()

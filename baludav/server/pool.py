@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from baludav import metrics
+
 log = logging.getLogger(__name__)
 
 PATIENCE = 0.01  # seconds after which a task is a long one
@@ -50,7 +52,8 @@ class Pool:
     def __init__(self, running: int, most: int) -> None:
         self._limit = running
         self._most = most
-        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # Tasks, with the monotonic time at which each was submitted.
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], None], float]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each spare thread that is to run
         self._lock = threading.Lock()
         self._threads: set[_Thread] = set()
@@ -61,7 +64,7 @@ class Pool:
 
     def submit(self, task: Callable[[], None]) -> None:
         """Run a task as soon as a thread is free."""
-        self._tasks.put(task)
+        self._tasks.put((task, time.monotonic()))
         self._grow()
 
     @contextlib.contextmanager
@@ -126,10 +129,11 @@ class Pool:
         while thread.runs or self._is_called(thread):
             with self._lock:
                 self._idle += 1
-            task = self._tasks.get()
+            task, submitted = self._tasks.get()
             with self._lock:
                 self._idle -= 1
                 thread.begun = time.monotonic()
+            metrics.took("queue", thread.begun - submitted)
             self._grow()  # whoever counted on this thread needs another one
             try:
                 task()

@@ -43,6 +43,37 @@ def test_figures_of_all_workers_and_of_those_that_ended(tmp_path: Path) -> None:
         wait_for(lambda: len(list(files.iterdir())) == 3, 10, "one for each worker, and the past")
 
 
+def test_figures_of_what_goes_on(tmp_path: Path) -> None:
+    """Bytes, waiting, the index, the scan, and failures."""
+    with Server(tmp_path / "data", workers=2) as server:
+        server.add_user("anna")
+        anna = User(server, "anna")
+        wait_for(lambda: _figures(server)["baludav_compared_roots"] == 2, 30, "both homes were compared")
+        before = _figures(server)
+        assert anna.put("/f", b"x" * 100_000).status_code == 201
+        for _ in range(3):
+            assert anna.get("/f").content == b"x" * 100_000
+        after = _figures(server)
+        grown = {name: after[name] - before.get(name, 0.0) for name in after}
+        assert 100_000 < grown["baludav_received_bytes_total"] < 110_000
+        assert 300_000 < grown["baludav_sent_bytes_total"] < 330_000
+        for name in ("queue", "commit"):
+            assert grown[f"baludav_{name}_seconds_count"] >= 1
+            assert grown[f"baludav_{name}_seconds_count"] == grown[f'baludav_{name}_seconds_bucket{{le="+Inf"}}']
+            assert grown[f"baludav_{name}_seconds_sum"] > 0
+        size = (server.data / "index.db").stat().st_size
+        assert size <= after["baludav_index_bytes"] <= size + (64 << 20)
+        assert grown["baludav_errors_total"] == 0
+        assert after["baludav_open_connections"] >= 1
+        (server.home("anna") / "outside").write_bytes(b"made beside the server")
+        wait_for(
+            lambda: _figures(server)["baludav_stale_rows_total"] > after["baludav_stale_rows_total"],
+            30,
+            "it is noticed",
+        )
+        wait_for(lambda: _figures(server)["baludav_pending_scans"] == 0, 30, "nothing is left to be compared")
+
+
 def test_writers_share_commits(tmp_path: Path) -> None:
     """Sixteen clients at once need fewer transactions than writes, and each write is in one."""
     with Server(tmp_path / "data", workers=1) as server:
@@ -77,7 +108,12 @@ def test_ready(tmp_path: Path) -> None:
     """503 while a home cannot be written to; the names of users are told to this machine only."""
     with Server(tmp_path / "data") as server:
         url = f"{server.url}/readyz"
-        assert requests.get(url, timeout=30).text == "ready\n"
+        compared = "ready\nscan: 1 of 1 homes and shares compared with the index since the start, 0 pending\n"
+        wait_for(
+            lambda: requests.get(url, timeout=30).text == compared, 30, "the scan is over, whichever worker is asked"
+        )
+        elsewhere = requests.get(url, headers={"X-Forwarded-For": "192.0.2.1"}, timeout=30)
+        assert (elsewhere.status_code, elsewhere.text) == (200, "ready\n")
         home = server.home("admin")
         home.rename(home.with_name("away"))
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from baludav import metrics
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
 from baludav.tree.disk.guards import Guards, Target
@@ -226,6 +227,7 @@ class Mender:
                     lambda connection: _write(connection, work), spares_accounts=True
                 ):
                     left.setdefault(outcome.folder, []).extend(names)
+                metrics.count("stale_rows", sum(len(news) for _, news in work))
         return left
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from baludav import metrics
 from baludav.errors import Failure, Unavailable
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
@@ -119,6 +120,8 @@ class Rounds:
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
+        metrics.show("pending_scans", 0)
+        metrics.show("compared_roots", 0)
 
     def turn(self, until: float) -> None:
         """Do the next thing there is to do, or wait for one, at most until then (monotonic seconds)."""
@@ -126,6 +129,7 @@ class Rounds:
         if now >= self._meeting_at:
             self._meet(now)
         self._listen(now)
+        self._show()
         task = self._next_task(now)
         if task is None:
             self._wait(min([until, self._meeting_at, *self._times()]))
@@ -137,6 +141,10 @@ class Rounds:
         # Requests share the interpreter with this thread.
         if (time.process_time() - used) - (time.thread_time() - own) > _BUSY * spent:
             self._give_way_until = now + spent + _GIVE_WAY * spent
+
+    def _show(self) -> None:
+        metrics.show("pending_scans", len(self._tasks))
+        metrics.show("compared_roots", sum(kept.is_known for kept in self._kept.values()))
 
     def _times(self) -> Iterator[float]:
         """When there is something to do."""
