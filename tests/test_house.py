@@ -24,6 +24,7 @@ STOREYS = [
         "baludav.log",
         "baludav.metrics",
         "baludav.waiting",
+        "baludav.doctor",
     ],
     ["baludav.origin"],
 ]

@@ -12,6 +12,7 @@ import click
 from baludav.cli.asked import Asked
 from baludav.cli.configuration import configuration
 from baludav.cli.connecting import connect_info
+from baludav.cli.doctor import doctor
 from baludav.cli.edge import Edge
 from baludav.cli.index import index
 from baludav.cli.locks import lock
@@ -30,6 +31,7 @@ def main(context: click.Context, file: Path | None) -> None:
     \b
       baludav serve                          start; the first start prints a password
       baludav connect-info --user anna       what to type on Windows, macOS, Linux, in rclone, ...
+      baludav doctor URL --user anna         whether they can work with the server, through its proxy
       baludav user add anna --quota 100GB    a new user with a home of her own
       baludav user app-password add anna phone
       baludav lock list                      who has locked what
@@ -42,5 +44,5 @@ def main(context: click.Context, file: Path | None) -> None:
     context.obj = Asked(file)
 
 
-for command in (serve, init, connect_info, user, lock, audit, index, configuration):
+for command in (serve, init, connect_info, doctor, user, lock, audit, index, configuration):
     main.add_command(command)
