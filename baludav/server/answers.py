@@ -7,6 +7,7 @@ All three are taken before the reference makes the answer, so a change in betwee
 
 from typing import NamedTuple
 
+from baludav.server.coding import asks_for_gzip
 from baludav.server.parser import Request
 from baludav.server.responses import Response, head
 from baludav.tree.disk.storage import Stat
@@ -25,7 +26,7 @@ _UNUSUAL = frozenset(
 _VOLATILE = (b"quota", b"fingerprint")
 _COUNTING_DOWN = b"<D:activelock>"  # in the answer: its timeout
 
-Key = tuple[bytes, bytes, bytes, bytes]  # target, Depth, type and bytes of the body
+Key = tuple[bytes, bytes, bytes, bytes, bool]  # target, Depth, type and bytes of the body, whether gzip is asked for
 
 
 class Holds(NamedTuple):
@@ -86,15 +87,15 @@ class Answers:
         assert request.draft is not None
         user_id, version, draft = request.draft
         request.draft = None
-        if response.status != 207 or not isinstance(response.body, list):
+        if response.status != 207 or response.sent is None:
             return
-        body = b"".join(response.body)
-        if len(body) > _LARGEST or _COUNTING_DOWN in body:
+        headers, body = response.sent
+        if len(body) > _LARGEST or _COUNTING_DOWN in b"".join(response.body):
             return
         self._drop((user_id, draft.key))
         while self._kept and self._bytes + len(body) > _MOST_BYTES:
             self._drop(next(iter(self._kept)))
-        self._kept[user_id, draft.key] = _Answer(draft, head(response.status, response.headers), body, version)
+        self._kept[user_id, draft.key] = _Answer(draft, head(response.status, headers), body, version)
         self._bytes += len(body)
 
     @staticmethod
@@ -106,7 +107,7 @@ class Answers:
         body = b"".join(request.chunks)
         if any(name in body for name in _VOLATILE):
             return None
-        return request.target, depth, fields.get(b"content-type", b""), body
+        return request.target, depth, fields.get(b"content-type", b""), body, asks_for_gzip(request)
 
     def _begin(self, user: UserTree, place: Place, root: StorageRoot, key: Key) -> Draft | None:
         is_top = place.path == ()

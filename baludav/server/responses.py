@@ -11,6 +11,7 @@ from baludav.errors import REASONS
 from baludav.log import access
 from baludav.log.access import Answered
 from baludav.origin import NOWHERE, Origin
+from baludav.server import coding
 from baludav.server.bodies import BodyReader
 from baludav.server.parser import Request
 
@@ -32,6 +33,8 @@ class Response:
 
     Attributes:
         body: what the application gave.
+        headers: likewise.
+        sent: the same as they go over the wire, if the body is known as a whole.
         environ: what the application was asked with; empty before it was.
         begun: monotonic time in seconds.
         is_begun: the head was sent, so nothing else can be answered any more.
@@ -49,6 +52,7 @@ class Response:
         self.status = 0
         self.headers: Headers = []
         self._head_size = 0
+        self.sent: tuple[Headers, bytes] | None = None
         self._left: int | None = None
         self._is_chunked = False
         self.is_begun = False
@@ -70,11 +74,13 @@ class Response:
         if hasattr(body, "fileno") and hasattr(body, "length") and self.has_body:
             self._send_file(body)
             return
-        length = self._known_length(body)
-        if self.has_body and length is None and isinstance(body, list | tuple):
-            length = sum(map(len, body))
+        length = None
         if isinstance(body, list | tuple):
-            body = [b"".join(body)]  # in one system call
+            self.sent = self._coded(b"".join(body))
+            body = [self.sent[1]]  # in one system call
+        length = self._known_length()
+        if self.has_body and length is None and self.sent is not None:
+            length = len(self.sent[1])
         for piece in body:
             if piece:
                 self._write(piece, length)
@@ -89,12 +95,24 @@ class Response:
         if hasattr(self.body, "close"):
             self.body.close()
 
+    def _coded(self, body: bytes) -> tuple[Headers, bytes]:
+        """Fields and body in the coding that the client asks for."""
+        length = self._known_length()
+        if not coding.is_codable(self.status, self.headers, len(body) if length is None else length):
+            return self.headers, body
+        if not coding.asks_for_gzip(self._request):
+            return coding.varied(self.headers), body
+        if not self.has_body:  # the length is that of the body, which HEAD has not made (RFC 9110 §8.6)
+            return coding.packed_headers(self.headers), body
+        packed = coding.packed(body)
+        return [*coding.packed_headers(self.headers), ("Content-Length", str(len(packed)))], packed
+
     def _write(self, piece: bytes, length: int | None = None) -> None:
         self.connection.send(*self._framed(piece, length))
 
     def _framed(self, piece: bytes, length: int | None = None) -> tuple[bytes, ...]:
         """A piece of the body as it goes over the wire, before the first one the head."""
-        head = b"" if self.is_begun else self._head(self._known_length(None) if length is None else length)
+        head = b"" if self.is_begun else self._head(self._known_length() if length is None else length)
         if not self.has_body:
             return (head,)
         if self._left is not None:
@@ -153,11 +171,14 @@ class Response:
         """False where HTTP forbids one, whatever the application gives (RFC 9110 §6.4.1)."""
         return self._request.method != b"HEAD" and self.status not in (204, 304)
 
-    def _known_length(self, body: object) -> int | None:
-        for name, value in self.headers:
+    def _known_length(self) -> int | None:
+        for name, value in self._headers():
             if name.lower() == "content-length":
                 return int(value)
         return None
+
+    def _headers(self) -> Headers:
+        return self.headers if self.sent is None else self.sent[0]
 
     def _head(self, length: int | None) -> bytes:
         if not self.status:
@@ -165,7 +186,7 @@ class Response:
         self.is_begun = True
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Status')}"]
         names = set()
-        for name, value in self.headers:
+        for name, value in self._headers():
             if _NOT_IN_FIELD.search(value) or _NOT_IN_FIELD.search(name):
                 self.is_begun = False
                 raise BrokenAnswer(f"a control character in the field {name!r}")

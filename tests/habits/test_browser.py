@@ -36,7 +36,7 @@ def test_an_app_that_is_allowed(open_server: Server, origin: str, path: str) -> 
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     assert "PROPFIND" in answer.headers["Access-Control-Allow-Methods"]
     assert answer.headers["Access-Control-Allow-Headers"] == TASK["Access-Control-Request-Headers"]
-    assert answer.headers["Vary"] == "Origin"
+    assert "Origin" in answer.headers["Vary"].split(", ")
     assert "Access-Control-Allow-Credentials" not in answer.headers, "what the browser remembers is not for the page"
 
 
@@ -50,7 +50,7 @@ def test_an_app_at_work(open_server: Server) -> None:
         assert answer.headers["Access-Control-Allow-Origin"] == APP
         assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
         assert "Upload-Offset" in answer.headers["Access-Control-Expose-Headers"]
-        assert answer.headers["Vary"] == "Origin"
+        assert "Origin" in answer.headers["Vary"].split(", ")
         return answer
 
     ask("MKCOL", "", 201)
@@ -84,7 +84,7 @@ def test_caches_keep_the_answers_apart(open_server: Server) -> None:
     alice.put("/f", b"bytes")
     for _ in range(3):
         for answer in (alice.get("/f"), alice.get("/f", Range="bytes=0-1"), alice("PROPFIND", "", Depth="1")):
-            assert answer.headers["Vary"] == "Origin"
+            assert "Origin" in answer.headers["Vary"].split(", ")
             assert "Access-Control-Allow-Origin" not in answer.headers
 
 

@@ -1,5 +1,6 @@
 """A client at the wire: its own header fields, one connection that stays open, and what it takes for an error."""
 
+import gzip
 import http.client
 import re
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ class Reply:
         self.status = answer.status
         self.headers = answer.headers
         self.body = answer.read()
+        if self.headers["Content-Encoding"] == "gzip":  # only who asked for it gets it
+            self.body = gzip.decompress(self.body)
         self._user = user
 
     @property

@@ -60,7 +60,7 @@ def test_methods(api: Client) -> None:
 
 def test_head_is_get_without_the_body(api: Client) -> None:
     for path in ("/devices", "/state", "/nothing"):
-        get, head = api("GET", path), api("HEAD", path)
+        get, head = (api(method, path, headers={"Accept-Encoding": "identity"}) for method in ("GET", "HEAD"))
         assert (head.status_code, head.content) == (get.status_code, b"")
         assert head.headers["Content-Length"] == get.headers["Content-Length"]
 
