@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     allow_plain_http: bool = False
     trusted_proxies: tuple[str, ...] = ()
     offload: str = ""
+    mdns: bool = True
     cors_origins: tuple[str, ...] = ()
     refused_names: tuple[str, ...] = ()
     max_upload: str = ""

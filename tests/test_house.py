@@ -45,6 +45,8 @@ HOMES = {
     "click": ["baludav.cli"],
     "prometheus_client": ["baludav.metrics"],
     "rich": ["baludav.cli"],
+    "zeroconf": ["baludav.server.announcing"],
+    "ifaddr": ["baludav.server.announcing"],
 }
 
 

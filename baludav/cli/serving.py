@@ -16,6 +16,7 @@ from baludav.config import Config, ConfigError
 if TYPE_CHECKING:
     from baludav.app import House
     from baludav.db.damage import Damage
+    from baludav.server.announcing import Announced
 
 _PLAIN = (
     "Passwords would cross the network unencrypted: set ssl_certificate and ssl_private_key in wsgidav.yaml, "
@@ -172,16 +173,23 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def _serve(config: Config, password: str | None, read: Callable[[], Config]) -> int:
     from baludav.app import make_app
+    from baludav.server.announcing import Announcer
     from baludav.server.workers import ServerOptions, serve
 
-    is_shown = False
-
-    def ready(port: int | None = None) -> None:
-        nonlocal is_shown
-        is_shown = True
-        click.echo(_welcome(url(config, port), password))
-
     settings = config.settings
+    is_shown = False
+    announcer = Announcer(settings.log_level, settings.log_format)
+
+    def ready(port: int) -> None:
+        nonlocal is_shown
+        if not is_shown:
+            is_shown = True
+            click.echo(_welcome(url(config, port), password))
+            announcer.announce(announced(config, port))
+            return
+        with contextlib.suppress(ConfigError):  # the workers have said it
+            announcer.announce(announced(config, port) if read().settings.mdns else None)
+
     options = ServerOptions(
         host=config.host,
         port=config.port,
@@ -192,10 +200,20 @@ def _serve(config: Config, password: str | None, read: Callable[[], Config]) -> 
         graceful_seconds=settings.graceful_seconds,
     )
     try:
-        return serve(options, lambda: make_app(read()), ready=ready)
+        with announcer:
+            return serve(options, lambda: make_app(read()), ready=ready, stopping=announcer.withdraw)
     finally:
         if password is not None and not is_shown:  # it could not be learned any more
             click.echo(_welcome(url(config), password))
+
+
+def announced(config: Config, port: int) -> "Announced | None":
+    """What the network is told of this server; None where it could not reach it."""
+    from baludav.server.announcing import Announced
+
+    if not config.settings.mdns or is_loopback(config.host):
+        return None
+    return Announced("https" if config.is_encrypted else "http", config.host, port, "/dav/")
 
 
 def _ssl(config: Config) -> Any:

@@ -37,13 +37,18 @@ class _Child:
 
 
 def serve(
-    options: ServerOptions, make_app: Callable[[], Application], *, ready: Callable[[int], None] = lambda port: None
+    options: ServerOptions,
+    make_app: Callable[[], Application],
+    *,
+    ready: Callable[[int], None] = lambda port: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP starts new workers and lets the old ones finish.
 
     Args:
         make_app: called in each worker, after the fork.
-        ready: called once with the port, when every worker accepts connections.
+        ready: called with the port when every worker accepts connections, after each reload again.
+        stopping: called once, when a stop is asked for.
     Returns:
         exit status: 0 after a stop that was asked for.
     Raises:
@@ -52,7 +57,7 @@ def serve(
     listener = _listen(options)
     memory.share()
     try:
-        return _Master(options, make_app, ready, listener).run()
+        return _Master(options, make_app, ready, stopping, listener).run()
     finally:
         listener.close()
 
@@ -77,11 +82,12 @@ def _listen(options: ServerOptions) -> socket.socket:
 class _Master:
     def __init__(
         self, options: ServerOptions, make_app: Callable[[], Application], ready: Callable[[int], None],
-        listener: socket.socket,
+        stopping: Callable[[], None], listener: socket.socket,
     ) -> None:  # fmt: skip
         self._options = options
         self._make_app = make_app
         self._ready = ready
+        self._stopping = stopping
         self._listener = listener
         self._balance = Balance(4 * options.workers + 4)  # those that leave, after reloads, have one too
         self._seats: dict[int, Seat] = {}
@@ -149,6 +155,8 @@ class _Master:
             again = self._stopping_since is not None
             self._stopping_since = self._stopping_since or time.monotonic()
             self._restart_at = None
+            if not again:
+                self._stopping()
             for child in (*self._children.values(), *self._leaving.values(), *(self._reload or {}).values()):
                 os.kill(child.pid, signal.SIGKILL if again else signal.SIGTERM)
         elif number == signal.SIGHUP and self._stopping_since is None and self._reload is None:
@@ -168,6 +176,7 @@ class _Master:
             self._leaving |= self._children
             self._children, self._reload = self._reload, None
             log.info("new workers serve")
+            self._ready(self._listener.getsockname()[1])
         if not self._is_announced and all(c.is_ready for c in self._children.values()):
             self._is_announced = True
             self._ready(self._listener.getsockname()[1])
