@@ -231,6 +231,32 @@ def test_app_passwords(run: Run) -> None:
     assert "phone" not in run("user app-password list anna").stdout
 
 
+def test_devices(run: Run) -> None:
+    """Listed with app passwords, and ended by what they are listed as; what is not there is one line and no success."""
+    run("user add anna")
+    run("user add ben")
+    run("user app-password add anna phone")
+    server = open_house(load())
+    device, token = server.devices.add(server.accounts.get("anna").id, "lap\ttop", "desktop", "token")
+    listed = lines(run("device list anna"))
+    assert listed[0] == ["device", "type", "name", "since", "last use"]
+    assert [row[:3] for row in listed[1:]] == [
+        [device.public_id, "desktop", r"lap\ttop"], ["phone", "app password", "phone"],
+    ]  # fmt: skip
+    assert listed[2][4] == "-"
+    assert lines(run("device list ben"))[1:] == []
+    assert server.sign_in.check("anna", token, HERE).device_id == device.id
+    assert device.public_id in run(f"device end ben {device.public_id}", status=1).stderr
+    ended = run(f"device end anna nothing {device.public_id} phone", status=1)
+    assert ended.stdout == f"Ended {device.public_id}\nEnded phone\n"
+    assert "device list anna" in ended.stderr
+    with pytest.raises(NotSignedIn):
+        server.sign_in.check("anna", token, HERE)
+    assert lines(run("device list anna"))[1:] == []
+    assert "nobody" in run("device list nobody", status=1).stderr
+    server.close()
+
+
 # The index
 
 

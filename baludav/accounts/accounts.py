@@ -23,6 +23,7 @@ __all__ = ["Account", "AccountError", "Accounts", "AppPassword", "Credential", "
 _LONGEST_PASSWORD = 1024  # characters
 _LONGEST_LABEL = 100  # characters
 _LARGEST_QUOTA = (1 << 63) - 1
+SEEN_EVERY = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,20 @@ class AppPassword(NamedTuple):
     """A password one program signs in with; its secret is known to nobody here.
 
     Attributes:
-        created_at: seconds since the epoch.
+        created_at: seconds since the epoch, as is `last_used_at`, to a minute or two.
     """
 
     label: str
     created_at: float
+    last_used_at: float | None
+
+
+class UsedAppPassword(NamedTuple):
+    """An app password that somebody signs in with, and when that was noted last, in seconds since the epoch."""
+
+    id: int
+    label: str
+    last_used_at: float | None
 
 
 class Credential(NamedTuple):
@@ -87,9 +97,10 @@ _credential = select(users.c.id, users.c.password_hash, users.c.is_disabled, use
     users.c.name == bindparam("name")
 )
 _quota = Statement(select(users.c.quota).where(users.c.name == bindparam("name")))
-_app_password = select(app_passwords.c.label).where(
+_app_password = select(app_passwords.c.id, app_passwords.c.label, app_passwords.c.last_used_at).where(
     app_passwords.c.user_id == bindparam("id"), app_passwords.c.secret_hash == bindparam("secret_hash")
 )
+_used = update(app_passwords).where(app_passwords.c.id == bindparam("which")).values(last_used_at=bindparam("now"))
 
 
 class Accounts:
@@ -243,7 +254,7 @@ class Accounts:
         user_id = self.get(name).id
         with self.database.reading() as connection:
             found = connection.execute(
-                select(app_passwords.c.label, app_passwords.c.created_at)
+                select(app_passwords.c.label, app_passwords.c.created_at, app_passwords.c.last_used_at)
                 .where(app_passwords.c.user_id == user_id)
                 .order_by(app_passwords.c.id)
             ).all()
@@ -273,11 +284,18 @@ class Accounts:
             row = connection.execute(_by_id, {"id": user_id}).first()
             return _account(row, connection.scalars(_groups_of, {"id": user_id}).all()) if row is not None else None
 
-    def app_password(self, user_id: int, secret_hash: str) -> str | None:
-        """The label of the user's app password that this is the hash of; None if it is that of none."""
+    def app_password(self, user_id: int, secret_hash: str) -> UsedAppPassword | None:
+        """The user's app password that this is the hash of; None if it is that of none."""
         with self.database.reading() as connection:
-            label: str | None = connection.scalar(_app_password, {"id": user_id, "secret_hash": secret_hash})
-        return label
+            row = connection.execute(_app_password, {"id": user_id, "secret_hash": secret_hash}).first()
+        return None if row is None else UsedAppPassword._make(row)
+
+    def app_password_used(self, used: UsedAppPassword) -> None:
+        """Note that an app password was used, if the last note is not of the same minute."""
+        now = self._clock()
+        if used.last_used_at is None or not 0 <= now - used.last_used_at < SEEN_EVERY:
+            noted = {"which": used.id, "now": now}
+            self.database.commit(lambda connection: connection.execute(_used, noted), spares_accounts=True)
 
     def rehash(self, credential: Credential, password: str) -> None:
         """Store the same password under today's parameters, unless it was changed meanwhile."""

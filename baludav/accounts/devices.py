@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from baludav.accounts import passwords
-from baludav.accounts.accounts import Credential
+from baludav.accounts.accounts import SEEN_EVERY, Credential
 from baludav.db import audit
 from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
@@ -20,7 +20,6 @@ from baludav.db.tables import conflicts, devices, users
 from baludav.errors import LimitReached, NotFound
 
 MOST = 100  # devices of one user
-SEEN_EVERY = 60.0  # seconds
 
 
 class Device(NamedTuple):
@@ -187,7 +186,8 @@ class Devices:
         """Note that a device signed in, if the last note is not of the same minute."""
         now = self._clock()
         if not 0 <= now - owner.last_seen_at < SEEN_EVERY:
-            self._database.commit(lambda connection: connection.execute(_seen, {"which": owner.device_id, "now": now}))
+            noted = {"which": owner.device_id, "now": now}
+            self._database.commit(lambda connection: connection.execute(_seen, noted), spares_accounts=True)
 
 
 def _name_of(connection: Connection, user_id: int) -> str:

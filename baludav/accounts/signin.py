@@ -170,19 +170,26 @@ class SignIn:
 
     def _owner(self, name: str, secret: str, credential: Credential | None) -> _Signer | None:
         """Whose secret this is; None if not this user's, or of no use."""
-        label = None if credential is None else self._accounts.app_password(credential.user_id, secret)
-        if credential is not None and label is not None:
-            return None if credential.is_disabled else _Signer(credential, device=label)
+        used = None if credential is None else self._accounts.app_password(credential.user_id, secret)
+        if credential is not None and used is not None:
+            if credential.is_disabled:
+                return None
+            self._note_use(lambda: self._accounts.app_password_used(used))
+            return _Signer(credential, device=used.label)
         owner = self._devices.owner_of(secret)
         if owner is None or owner.credential.is_disabled:
             return None
         if name and (credential is None or owner.credential.user_id != credential.user_id):
             return None
+        self._note_use(lambda: self._devices.seen(owner))
+        return _Signer(owner.credential, owner.device_id, owner.name)
+
+    @staticmethod
+    def _note_use(note: Callable[[], None]) -> None:
         try:
-            self._devices.seen(owner)
+            note()
         except Failure as failure:  # a full disk must not keep a device from reading
             log.warning("a device was seen, which could not be noted: %s", failure)
-        return _Signer(owner.credential, owner.device_id, owner.name)
 
     def _note_ended(self, digest: bytes, revision: int | None) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import click
 from baludav.cli.asked import Asked
 from baludav.cli.configuration import configuration
 from baludav.cli.connecting import connect_info
+from baludav.cli.devices import device
 from baludav.cli.doctor import doctor
 from baludav.cli.edge import Edge
 from baludav.cli.index import index
@@ -34,6 +35,7 @@ def main(context: click.Context, file: Path | None) -> None:
       baludav doctor URL --user anna         whether they can work with the server, through its proxy
       baludav user add anna --quota 100GB    a new user with a home of her own
       baludav user app-password add anna phone
+      baludav device list anna               what signs in for her; `device end` shuts one out
       baludav lock list                      who has locked what
       baludav audit --since 2d               who signed in, was refused, changed what
       baludav index check                    compare every file with the index
@@ -44,5 +46,5 @@ def main(context: click.Context, file: Path | None) -> None:
     context.obj = Asked(file)
 
 
-for command in (serve, init, connect_info, doctor, user, lock, audit, index, configuration):
+for command in (serve, init, connect_info, doctor, user, device, lock, audit, index, configuration):
     main.add_command(command)

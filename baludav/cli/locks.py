@@ -1,12 +1,10 @@
 """Locks: who keeps others from changing what, and ending those that a client left behind."""
 
-from datetime import datetime
-
 import click
 
 from baludav.cli.asked import Asked, opened
 from baludav.cli.edge import told
-from baludav.cli.terminal import table
+from baludav.cli.terminal import moment, table
 from baludav.log.text import one_line
 
 
@@ -37,8 +35,8 @@ def lock_list(asked: Asked, name: str | None) -> None:
             held.lock.token,
             held.holder,
             one_line(f"{held.root[0]} {held.root[1]}: /{'/'.join(held.names)}"),
-            _moment(held.lock.created_at),
-            _moment(held.lock.expires_at),
+            moment(held.lock.created_at),
+            moment(held.lock.expires_at),
             one_line(held.lock.client),
             one_line(held.owner),
         )
@@ -64,7 +62,3 @@ def lock_break(asked: Asked, tokens: tuple[str, ...]) -> int:
             else:
                 status = told(f"there is no lock {token!r} (any more); see `baludav lock list`")
     return status
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

@@ -52,6 +52,11 @@ def day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d")
 
 
+def moment(seconds: float | None) -> str:
+    """The time, where the reader is; a dash for never."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def count(number: int, noun: str) -> str:
     """As in `1 file` and `2 files`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

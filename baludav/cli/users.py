@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from baludav.cli.asked import Asked, opened
-from baludav.cli.terminal import day, new_password, shown, size, table
+from baludav.cli.terminal import day, moment, new_password, shown, size, table
 from baludav.config import Config
 
 
@@ -196,10 +196,10 @@ def app_password_add(asked: Asked, name: str, label: str) -> None:
 @_name
 @click.pass_obj
 def app_password_list(asked: Asked, name: str) -> None:
-    """List the labels of a user's app passwords."""
+    """List the labels of a user's app passwords, and when each was used last."""
     with opened(asked.config()) as house:
         found = house.accounts.list_app_passwords(name)
-    table(("label", "since"), [(one.label, day(one.created_at)) for one in found])
+    table(("label", "since", "last use"), [(one.label, day(one.created_at), moment(one.last_used_at)) for one in found])
 
 
 @app_password.command("revoke")

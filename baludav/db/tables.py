@@ -70,6 +70,7 @@ app_passwords = Table(
     Column("label", String(255), nullable=False),
     Column("secret_hash", String(64), nullable=False, unique=True),  # SHA-256 of 160 random bits
     Column("created_at", Float, nullable=False),  # seconds
+    Column("last_used_at", Float),  # seconds; NULL: not yet, or before this was noted
     UniqueConstraint("user_id", "label"),
     sqlite_autoincrement=True,
 )

@@ -12,6 +12,7 @@ from baludav.accounts.accounts import Accounts
 from baludav.accounts.signin import SignIn
 from baludav.db.tables import users
 from baludav.errors import NotSignedIn
+from tests.accounts.conftest import Clock
 
 HERE = "192.0.2.1"
 
@@ -214,3 +215,23 @@ def test_what_is_remembered_is_bounded(accounts: Accounts, sign_in: SignIn, monk
         sign_in.check("bob", phone, f"192.0.2.{number}")
     remembered = [sign_in.recall(sign_in.key("bob", phone, f"192.0.2.{number}")) is not None for number in range(5)]
     assert remembered == [False, False, True, True, True]
+
+
+def test_the_use_of_an_app_password_is_noted(accounts: Accounts, sign_in: SignIn, clock: Clock) -> None:
+    """At most once a minute, as that of a device is."""
+    accounts.add("zoe", "secret")
+    secret = accounts.add_app_password("zoe", "phone")
+
+    def last_use() -> float | None:
+        return accounts.list_app_passwords("zoe")[0].last_used_at
+
+    assert last_use() is None
+    first = clock.now
+    sign_in.check("zoe", secret, HERE)
+    assert last_use() == first
+    clock.pass_by(30)
+    sign_in.check("zoe", secret, "192.0.2.9")
+    assert last_use() == first
+    clock.pass_by(61)
+    sign_in.check("zoe", secret, HERE)
+    assert last_use() == clock.now

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 import requests
@@ -135,3 +136,39 @@ def test_basic_over_plain_http_is_for_this_machine_only(tmp_path_factory: pytest
         server.start()
     assert "allow_plain_http" in server.log_end()
     assert "Traceback" not in server.log_end()
+
+
+def test_a_device_that_is_ended_is_out_at_once(server: Server) -> None:
+    """By command, while the server runs: no worker goes on with what it remembers, and nobody else is shut out."""
+    registered = requests.post(
+        f"{server.url}/api/sync/devices", json={"name": "lost phone", "device_type": "mobile"},
+        auth=server.auth("anna"), timeout=30,
+    ).json()  # fmt: skip
+    app_password = server.baludav("user", "app-password", "add", "anna", "lost program").strip()
+
+    def session(secret: str) -> requests.Session:
+        session = requests.Session()
+        session.auth = ("anna", secret)
+        return session
+
+    def statuses(sessions: list[requests.Session]) -> set[int]:
+        url = server.dav("anna")
+        return {one.request("PROPFIND", url, headers={"Depth": "0"}, timeout=30).status_code for one in sessions}
+
+    lost = {
+        registered["device_id"]: [session(registered["token"]) for _ in range(6)],  # on both workers
+        "lost program": [session(app_password) for _ in range(6)],
+    }
+    for which, sessions in lost.items():
+        for _ in range(3):
+            assert statuses(sessions) == {207}
+        rows = [line.split("\t") for line in server.baludav("device", "list", "anna").splitlines()]
+        (row,) = [row for row in rows if row[0] == which]
+        assert abs(datetime.strptime(row[4], "%Y-%m-%d %H:%M:%S").timestamp() - time.time()) < 300
+        assert server.baludav("device", "end", "anna", which) == f"Ended {which}\n"
+        assert statuses(sessions) == {401}
+        assert which not in server.baludav("device", "list", "anna")
+    assert statuses([session(server.passwords["anna"])]) == {207}
+    for sessions in lost.values():
+        for one in sessions:
+            one.close()
