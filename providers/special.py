@@ -1,6 +1,7 @@
-"""Paths for those who run the server: is it alive, is it ready, what has it done?
+"""Paths that need no sign-in: for those who run the server (is it alive, is it ready, what has it done?), and the one
+where clients ask for the tree of a server of which they know only the name.
 
-They need no sign-in. What it has done is told to this machine, or to who has the token of the configuration.
+What it has done is told to this machine, or to who has the token of the configuration.
 """
 
 import hmac
@@ -14,6 +15,7 @@ from providers.house import House
 
 _METRICS = "metrics"  # the folder in which the processes count
 TEXT = "text/plain; charset=utf-8"
+TREE = "/dav/"
 
 Special = Callable[[dict[str, Any], Callable[..., Any], House], Iterable[bytes]]
 
@@ -58,7 +60,13 @@ def figures(environ: dict[str, Any], start: Callable[..., Any], house: House) ->
     return _answer(environ, start, 200, rendered, metrics.MEDIA_TYPE)
 
 
-SPECIAL: dict[str, Special] = {"/healthz": alive, "/readyz": ready, "/metrics": figures}
+def tree(environ: dict[str, Any], start: Callable[..., Any], house: House) -> Iterable[bytes]:
+    """Where the tree is (RFC 8615). As a path, which no proxy has to translate."""
+    start(status_line(308), [("Location", TREE), ("Content-Length", "0")])
+    return []
+
+
+SPECIAL: dict[str, Special] = {"/healthz": alive, "/readyz": ready, "/metrics": figures, "/.well-known/webdav": tree}
 
 
 def _is_of_this_machine(environ: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from baludav.doctor.finding import Ill, Lacking
 from baludav.doctor.visit import Visit
+from baludav.doctor.wire import Answer
 
 _DAY = 86_400
 
@@ -99,29 +100,42 @@ def announcement(visit: Visit) -> str:
 
 
 def redirects(visit: Visit) -> str:
-    """The address without its last slash leads to the same place, and nowhere else."""
+    """The address without its last slash leads to the same place, and so does `.well-known` (RFC 8615)."""
     address = visit.client.address
-    if address.path == "/":
-        return "none, as the tree is at the root"
-    answer = visit.client("PROPFIND", address.path.rstrip("/"), Depth="0")
-    if answer.status == 207:
-        return "none"
-    if not 300 <= answer.status < 400:
-        raise Ill(
-            f"{address.path.rstrip('/')} without the last slash is answered {answer.status}",
-            *visit.proxy.lines(
-                f"write `location {address.path.rstrip('/')}` without the slash at its end, or better `location /`",
-                f"write `<Location {address.path.rstrip('/')}>` without the slash at its end",
-                "handle the path without the slash as well",
-            ),
-        )
+    bare = address.path.rstrip("/")
+    if bare:
+        answer = visit.client("PROPFIND", bare, Depth="0")
+        if answer.status != 207 and not _is_redirect(answer):
+            raise Ill(
+                f"{bare} without the last slash is answered {answer.status}",
+                *visit.proxy.lines(
+                    f"write `location {bare}` without the slash at its end, or better `location /`",
+                    f"write `<Location {bare}>` without the slash at its end",
+                    "handle the path without the slash as well",
+                ),
+            )
+        _require_here(visit, answer, "the address without its last slash")
+    if visit.is_baludav:
+        answer = visit.client.stranger("GET", "/.well-known/webdav")
+        if not _is_redirect(answer):
+            raise Ill(f"/.well-known/webdav is answered {answer.status}", *visit.proxy.everything())
+        _require_here(visit, answer, "/.well-known/webdav")
+    return "lead where they should"
+
+
+def _is_redirect(answer: Answer) -> bool:
+    return 300 <= answer.status < 400
+
+
+def _require_here(visit: Visit, answer: Answer, what: str) -> None:
+    """A redirect stays with the scheme, host and port that clients come from."""
+    address = visit.client.address
     to = urlsplit(answer.field("Location"))
     if to.netloc and (to.scheme, to.netloc) != (address.scheme, address.netloc):
         raise Ill(
-            f"without the last slash it leads to {to.scheme}://{to.netloc}, which is not where clients come from",
+            f"{what} leads to {to.scheme}://{to.netloc}, which is not where clients come from",
             *visit.proxy.address(),
         )
-    return "the address without its last slash leads to the right one"
 
 
 def own_address(visit: Visit) -> str:

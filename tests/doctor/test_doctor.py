@@ -117,7 +117,7 @@ WRONG: list[tuple[str, dict[str, str], set[str], str, str]] = [
     (
         "part",
         {"location / {": "location /dav/ {"},
-        {"Own address", "Answers at once", "Windows Explorer", "Nextcloud apps"},
+        {"Redirects", "Own address", "Answers at once", "Windows Explorer", "Nextcloud apps"},
         "/index.php/login/v2 is answered 404",
         "location / {",
     ),

@@ -127,3 +127,13 @@ def test_ready(tmp_path: Path) -> None:
         assert requests.get(f"{server.url}/healthz", timeout=30).text == "ok\n"
         home.with_name("away").rename(home)
         wait_for(lambda: not is_unready(), 10, "the home is back")
+
+
+def test_where_the_tree_is(server: Server) -> None:
+    """Told to who knows only the name of the server, in whatever way it is asked; the method stays."""
+    for method in ("GET", "HEAD", "PROPFIND", "OPTIONS"):
+        answer = requests.request(method, f"{server.url}/.well-known/webdav", allow_redirects=False, timeout=30)
+        assert (answer.status_code, answer.headers["Location"]) == (308, "/dav/")
+    alice = User(server, "alice")
+    found = alice.session.request("PROPFIND", f"{server.url}/.well-known/webdav", headers={"Depth": "0"}, timeout=30)
+    assert (found.status_code, found.url) == (207, f"{server.url}/dav/")
