@@ -146,7 +146,7 @@ def attributes(visit: Visit) -> str:
         b'<?xml version="1.0"?><D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x:mark xmlns:x="urn:baludav:doctor">'
         b"kept &amp; sound</x:mark></D:prop></D:set></D:propertyupdate>"
     )
-    answer = visit("PROPPATCH", "properties.txt", body, Content_Type="application/xml")
+    answer = visit("PROPPATCH", "properties.txt", body)
     if answer.status == 207 and not any(refused(response) for response in responses(answer, "PROPPATCH")):
         if visit.ask("properties.txt", "{urn:baludav:doctor}mark").get("{urn:baludav:doctor}mark") == "kept & sound":
             return "kept"

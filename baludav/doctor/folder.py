@@ -91,7 +91,7 @@ class Folder:
         if user is None:
             return
         trash = f"/remote.php/dav/trashbin/{quote(user, safe='')}/trash/"
-        listed = self._client("PROPFIND", trash, _TRASH, Depth="1", Content_Type="application/xml")
+        listed = self._client("PROPFIND", trash, _TRASH, Depth="1")
         if listed.status != 207:
             return
         for response in fromstring(listed.body).iterfind("{DAV:}response"):

@@ -44,13 +44,13 @@ class Visit:
 
     def ask(self, name: str, *props: str) -> dict[str, str]:
         """Properties of a name in the folder that were found, as text."""
-        answer = self("PROPFIND", name, asking(*props), Depth="0", Content_Type="application/xml")
+        answer = self("PROPFIND", name, asking(*props), Depth="0")
         found = [properties(response) for response in responses(answer)]
         return {tag: "".join(element.itertext()) for tag, element in found[0].items()} if found else {}
 
     def lock(self, name: str, /, **fields: str) -> tuple[Answer, str]:
         """The answer to LOCK and the token, which is given back at the end in any case."""
-        answer = self("LOCK", name, LOCKINFO, Timeout="Second-600", Content_Type="application/xml", **fields)
+        answer = self("LOCK", name, LOCKINFO, Timeout="Second-600", **fields)
         return answer, self.folder.locked(name, answer)
 
     def unlock(self, name: str, token: str) -> Answer:

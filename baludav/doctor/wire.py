@@ -12,6 +12,7 @@ from typing import Self
 from urllib.parse import quote, urlsplit
 
 SECONDS = 30
+_XML_METHODS = ("PROPFIND", "PROPPATCH", "LOCK", "REPORT")
 _IDLE_SECONDS = 4  # shorter than what servers keep an idle connection for
 
 
@@ -114,6 +115,8 @@ class Client:
         return self._answer(method, target, body, _spelled(fields))
 
     def _answer(self, method: str, target: str, body: bytes | Iterable[bytes] | None, fields: dict[str, str]) -> Answer:
+        if body and method in _XML_METHODS:
+            fields = {"Content-Type": 'application/xml; charset="utf-8"', **fields}
         with _named(self.address):
             is_old = self._connection is not None and time.monotonic() - self._last < _IDLE_SECONDS
             if not is_old:
