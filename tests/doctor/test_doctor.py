@@ -12,7 +12,9 @@ from pathlib import Path
 from time import time
 
 import pytest
+from click.testing import CliRunner
 
+from baludav.cli import main
 from baludav.doctor.examination import CHECKS, OWN_CHECKS, Examination
 from baludav.doctor.finding import Finding, Verdict
 from baludav.doctor.wire import Address
@@ -21,7 +23,7 @@ from tests.doctor.spoiling import Passing, Spoiler, WrongNginx, spoiled
 from tests.http.client import User
 from tests.proxy.front import Nginx
 from tests.proxy.test_offload import places
-from tests.serving import TOP, Server, wait_for
+from tests.serving import TOP, Server, free_port, wait_for
 
 PASSWORD = "the-password-of-alice"
 
@@ -321,3 +323,33 @@ def test_nothing_is_left_when_nobody_reads_on(backend: Server) -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match=r"address|user"):
         Address.parse(url)
+
+
+def test_the_password_is_asked_for_and_not_shown(backend: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a prompt, or from a line of standard input; a wrong one is a failure."""
+    monkeypatch.delenv("BALUDAV_PASSWORD", raising=False)
+    words = ["doctor", backend.dav("alice"), "--user", "alice", "--patience", "0"]
+    for options, said, status in (([], "All is well.", 0), (["--password-stdin"], "is wrong", 1)):
+        password = PASSWORD if status == 0 else "wrong"
+        result = CliRunner().invoke(main, [*words, *options], input=f"{password}\n")
+        assert (result.exit_code, said in result.stdout) == (status, True), result.output
+        assert password not in result.output.replace("password is wrong", "")
+
+
+def test_what_it_cannot_begin_with(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("no certificate")
+    for words in (["ftp://nas/"], ["https://nas/", "--trust", str(tmp_path / "none.pem")]):
+        result = CliRunner().invoke(main, ["doctor", *words, "--user", "alice"], env={"BALUDAV_PASSWORD": "x"})
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+
+
+def test_nobody_is_there() -> None:
+    """A host that is not, and a port at which nothing listens."""
+    for url, said in (
+        ("http://nobody.invalid/dav/", "there is no host nobody.invalid"),
+        (f"http://127.0.0.1:{free_port()}/dav/", "nothing listens"),
+    ):
+        (finding,) = examined(url).values()
+        assert finding.verdict is Verdict.ILL
+        assert said in finding.said
