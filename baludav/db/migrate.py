@@ -11,7 +11,7 @@ from baludav.db.engine import Database
 from baludav.db.tables import meta
 from baludav.errors import Unavailable
 
-HEAD = "0013"
+HEAD = "0012"
 
 
 def upgrade(database: Database) -> None:
