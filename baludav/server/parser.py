@@ -183,6 +183,8 @@ class RequestParser:
             raise Refused(431)
         if _CONTROL.search(value):
             raise Refused(400)
+        if self._is_in_body:
+            return  # a trailer: none is asked for, and a proxy has not looked whether it may be said (RFC 9110 §6.5.1)
         if b"_" in name:
             return  # X_Forwarded_For would become X-Forwarded-For on its way into the environment
         name = name.lower()

@@ -72,6 +72,7 @@ def application(source: Source, environ: dict[str, Any], start: Callable[..., An
             "uri": environ["REQUEST_URI"],
             "length": len(received),
             "forwarded": environ.get("HTTP_X_FORWARDED_FOR"),
+            "mark": environ.get("HTTP_X_MARK"),
         }
     ).encode()
     start("200 OK", [*text, ("Content-Length", str(len(answer)))])

@@ -104,6 +104,30 @@ def test_chunks_with_extensions_and_trailers(plain: Running, coding: bytes) -> N
     assert b'"path": "/b"' in answer
 
 
+@pytest.mark.parametrize("field", [b"X-Forwarded-For: 1.2.3.4", b"X-Mark: late", b"Host: late"])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_trailer_is_no_header_field(plain: Running, field: bytes, split: bool) -> None:
+    """A proxy that sets or removes a field looks at the head only, so nobody may say it behind the body."""
+    head = _put(b"Transfer-Encoding: chunked", b"X-Mark: early", b"Connection: close")
+    with plain.connect() as connection:
+        connection.sendall(head + (b"" if split else b"3\r\nabc\r\n0\r\n" + field + b"\r\n\r\n"))
+        if split:
+            connection.sendall(b"3\r\nabc\r\n0\r\n" + field + b"\r\n\r\n")
+        answer = receive_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"1.2.3.4" not in answer
+    assert b"late" not in answer
+    assert b'"mark": "early"' in answer
+
+
+def test_too_many_trailers_are_refused(plain: Running) -> None:
+    """They end the request as malformed chunks do; what they say is nowhere kept."""
+    trailers = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100))
+    answer = plain.say(_put(b"Transfer-Encoding: chunked") + b"0\r\n" + trailers + b"\r\n" + SMUGGLED, end=True)
+    assert answer.startswith(b"HTTP/1.1 4"), answer[:100]
+    assert b"smuggled" not in answer
+
+
 def test_targets_of_other_forms(plain: Running) -> None:
     """`OPTIONS *` and whole URIs are requests."""
     assert b'"path": "*"' in plain.ask("OPTIONS * HTTP/1.1")[1]
