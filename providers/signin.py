@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from baludav.accounts.accounts import Principal
-from baludav.accounts.authorization import REALM, signed_in
+from baludav.accounts.authorization import REALM, require_own_site, signed_in
 
 # What is answered to anybody: clients ask these before they have a password. A GET of `/` too: if that asks for one,
 # the Nextcloud client takes this for a server without a page to sign in at.
@@ -34,6 +34,9 @@ class SignIn:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         principal = None if _is_open(environ) else self._principal(environ)
+        if principal is not None and environ["REQUEST_METHOD"] == "POST":
+            # Of the methods that change something, the only one that a browser sends for any page without asking first.
+            require_own_site(environ, self._config["baludav.house"].config.settings.cors_origins)
         environ["baludav.principal"] = principal
         # Empty, as WsgiDAV has it for a request nobody signed.
         environ["wsgidav.auth.user_name"] = principal.name if principal else ""

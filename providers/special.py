@@ -6,6 +6,7 @@ What it has done is told to this machine, or to who has the token of the configu
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -66,11 +67,18 @@ def tree(environ: dict[str, Any], start: Callable[..., Any], house: House) -> It
     return []
 
 
+_ADDRESS = re.compile(r"[0-9.]+|\[[0-9A-Fa-f:.]+\]")
+
 SPECIAL: dict[str, Special] = {"/healthz": alive, "/readyz": ready, "/metrics": figures, "/.well-known/webdav": tree}
 
 
 def _is_of_this_machine(environ: dict[str, Any]) -> bool:
-    """Not through a proxy on this machine: then the client may be anywhere."""
+    """Not through a proxy on this machine: then the client may be anywhere. Nor for a page in a browser on it, whose
+    domain suddenly leads here (DNS rebinding): such a domain has a dot in its name.
+    """
+    host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
+    if "." in host and not _ADDRESS.fullmatch(host):
+        return False
     if any(name in environ for name in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")):
         return False
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import falcon
 import msgspec
 
-from baludav.accounts.authorization import BASIC, BEARER, signed_in
+from baludav.accounts.authorization import BASIC, BEARER, require_own_site, signed_in
 from baludav.answering import answering
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from baludav.log.setup import failed
@@ -80,7 +80,7 @@ class Api:
             principal = signed_in(environ, self._ground.sign_in, proxies, challenge=f"{BASIC}, {BEARER}")
             environ["baludav.principal"] = principal
             if one.changes:
-                reading.require_own_site(environ, self._ground.config.settings.cors_origins)
+                require_own_site(environ, self._ground.config.settings.cors_origins)
             query = reading.read_query(request.params, one.query or reading.NoQuery)
             if one.query is not None:
                 values["query"] = query

@@ -1,13 +1,12 @@
-"""Reads a request: whether a browser was tricked into sending it, and what its query and its body hold."""
+"""Reads a request: what its query and its body hold."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
-from baludav.errors import BadRequest, Forbidden, Invalid, TooLarge, UnsupportedMediaType
+from baludav.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
 from sync_ext.endpoints import JSON
 from sync_ext.types import Body
 
@@ -15,29 +14,6 @@ T = TypeVar("T", bound=Body)
 
 _PLACE = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$")
 _NAMED = re.compile(r"field `(.*?)`")
-
-
-def require_own_site(environ: Mapping[str, Any], origins: Collection[str]) -> None:
-    """A page of another site must not use the password that a browser remembers for this one.
-
-    Browsers say where a request comes from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; other
-    programs say nothing.
-
-    Args:
-        origins: of pages that may all the same.
-    Raises:
-        Forbidden: it comes from a page that is neither this server's nor one of those.
-    """
-    if environ.get("HTTP_ORIGIN") in origins:
-        return
-    site = environ.get("HTTP_SEC_FETCH_SITE")
-    if site is None:
-        origin = environ.get("HTTP_ORIGIN")
-        is_own = origin is None or urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
-    else:
-        is_own = site in ("same-origin", "none")
-    if not is_own:
-        raise Forbidden("A page of another site may not do this")
 
 
 class NoQuery(Body):

@@ -144,7 +144,8 @@ def _parts(call: Call) -> Iterator[_Part]:
     kind = Message()
     kind["Content-Type"] = call.environ.get("CONTENT_TYPE", "")
     boundary = kind.get_boundary()
-    if kind.get_content_maintype() != "multipart" or not boundary:
+    # Any page may have a browser send multipart/form-data here, with the password that it remembers.
+    if kind.get_content_type() != "multipart/related" or not boundary:
         raise UnsupportedMediaType("Send the files as multipart/related")
     delimiter = b"--" + boundary.encode("latin-1", "replace")
     body = _Body(call.environ["wsgi.input"])
