@@ -63,6 +63,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     """The `baludav:` section; each key is documented in `wsgidav.yaml`."""
 
     data: str = "./data"
+    run_as: str = ""
     durability: Literal["safe", "fast"] = "safe"
     workers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     shares: dict[str, Share] = {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from baludav.cli import privileges
 from baludav.config import Config, load
 from baludav.origin import Origin, coming_from
 
@@ -31,10 +32,14 @@ class Asked:
 
 @contextlib.contextmanager
 def opened(config: Config) -> "Iterator[House]":
-    """The rooms of this installation, closed again at the end."""
+    """The rooms of this installation, closed again at the end; root becomes the account that they belong to before."""
     from baludav.app import open_house
 
-    with coming_from(Origin(client=_command())):
+    command = _command()
+    account = privileges.wanted(config)
+    if account is not None:
+        privileges.become(account, config)
+    with coming_from(Origin(client=command)):
         house = open_house(config)
         try:
             yield house

@@ -3,20 +3,27 @@
 import contextlib
 import fcntl
 import ipaddress
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from baludav.cli import privileges
 from baludav.cli.asked import Asked, opened
 from baludav.config import Config, ConfigError
 
 if TYPE_CHECKING:
+    import socket
+    from ssl import SSLContext
+
     from baludav.app import House
     from baludav.db.damage import Damage
     from baludav.server.announcing import Announced
+
+_log = logging.getLogger(__name__)
 
 _PLAIN = (
     "Passwords would cross the network unencrypted: set ssl_certificate and ssl_private_key in wsgidav.yaml, "
@@ -52,12 +59,13 @@ def serve(asked: Asked, host: str | None, port: int | None, workers: int | None,
 
     memory.keep_together()
     configure(config.settings.log_level, config.settings.log_format)
+    listener, context = _as_root(config)
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with claimed(config.folder), _mended(config) as house:
         password = _first_start(house)
         house.tree.prepare()
         house.close()  # nothing may be open when the workers are forked
-        return _serve(config, password, read)
+        return _serve(config, password, read, listener, context or _ssl(config))
 
 
 @click.command()
@@ -104,6 +112,30 @@ def require_sense(config: Config) -> None:
         if file is not None:
             with open(file, "rb"):
                 pass  # it can be read
+
+
+def _as_root(config: Config) -> "tuple[socket.socket | None, SSLContext | None]":
+    """Do what only root can and become the account of the configuration, if there is one to become.
+
+    Returns:
+        the listening socket, and the TLS settings if the certificate was given; None where that can be made later.
+    """
+    account = privileges.wanted(config)
+    if account is None:
+        if os.geteuid() == 0:
+            _log.warning("This runs as root; name an account to become in run_as (wsgidav.yaml)")
+        return None, None
+    from baludav.server.workers import listen
+
+    context = _ssl(config) if config.certificate else None
+    listener = listen(config.host, config.port)
+    try:
+        privileges.become(account, config)
+    except BaseException:
+        listener.close()
+        raise
+    _log.info("Bound as root, and now %s for good (user %d, groups %s)", account.name, account.uid, os.getgroups())
+    return listener, context
 
 
 @contextlib.contextmanager
@@ -171,7 +203,13 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _serve(config: Config, password: str | None, read: Callable[[], Config]) -> int:
+def _serve(
+    config: Config,
+    password: str | None,
+    read: Callable[[], Config],
+    listener: "socket.socket | None",
+    context: "SSLContext | None",
+) -> int:
     from baludav.app import make_app
     from baludav.server.announcing import Announcer
     from baludav.server.workers import ServerOptions, serve
@@ -194,14 +232,14 @@ def _serve(config: Config, password: str | None, read: Callable[[], Config]) -> 
         host=config.host,
         port=config.port,
         workers=config.workers,
-        ssl=_ssl(config),
+        ssl=context,
         keep_alive_seconds=settings.keep_alive_seconds,
         body_seconds=settings.body_seconds,
         graceful_seconds=settings.graceful_seconds,
     )
     try:
         with announcer:
-            return serve(options, lambda: make_app(read()), ready=ready, stopping=announcer.withdraw)
+            return serve(options, lambda: make_app(read()), ready=ready, stopping=announcer.withdraw, listener=listener)
     finally:
         if password is not None and not is_shown:  # it could not be learned any more
             click.echo(_welcome(url(config), password))
@@ -216,7 +254,7 @@ def announced(config: Config, port: int) -> "Announced | None":
     return Announced("https" if config.is_encrypted else "http", config.host, port, "/dav/")
 
 
-def _ssl(config: Config) -> Any:
+def _ssl(config: Config) -> "SSLContext | None":
     if not config.is_encrypted:
         return None
     from baludav.server.tls import context, self_signed

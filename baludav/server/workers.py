@@ -18,7 +18,7 @@ from baludav.server.balance import Balance, Seat
 from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
 from baludav.waiting import let_others_run
 
-__all__ = ["ServerOptions", "serve"]
+__all__ = ["ServerOptions", "listen", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def serve(
     *,
     ready: Callable[[int], None] = lambda port: None,
     stopping: Callable[[], None] = lambda: None,
+    listener: socket.socket | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP starts new workers and lets the old ones finish.
 
@@ -49,12 +50,13 @@ def serve(
         make_app: called in each worker, after the fork.
         ready: called with the port when every worker accepts connections, after each reload again.
         stopping: called once, when a stop is asked for.
+        listener: from `listen`, if this process may not bind the address itself; closed at the end.
     Returns:
         exit status: 0 after a stop that was asked for.
     Raises:
         OSError: the address cannot be bound.
     """
-    listener = _listen(options)
+    listener = listener or listen(options.host, options.port)
     memory.share()
     try:
         return _Master(options, make_app, ready, stopping, listener).run()
@@ -62,8 +64,13 @@ def serve(
         listener.close()
 
 
-def _listen(options: ServerOptions) -> socket.socket:
-    found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; clients may connect from now on, and wait.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, proto, _, address = found[0]
     listener = socket.socket(family, kind, proto)
     try:
