@@ -7,7 +7,7 @@ from typing import Any
 
 from baludav import cors, metrics
 from baludav.accounts.address import client_address, is_of_proxy
-from baludav.config import Settings
+from baludav.config import Config, Settings
 from baludav.origin import Origin, coming_from
 
 Headers = list[tuple[str, str]]
@@ -15,6 +15,12 @@ StartResponse = Callable[..., Any]
 
 _FAILURES = ("500", "503", "507")  # of the server; 501 and 502 are what the client has asked for
 ORIGIN = "baludav.origin"  # where the environment carries it, for the server
+
+
+def guards_with(guards: Headers, config: Config) -> Headers:
+    """Fields that guard every answer in a browser, and what the configuration adds to them (RFC 6797 §6.1)."""
+    days = config.settings.hsts_days if config.is_encrypted else 0
+    return [*guards, ("Strict-Transport-Security", f"max-age={days * 86_400}")] if days else guards
 
 
 @contextlib.contextmanager

@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     homes: str = "homes"
     default_quota: str = ""
     tls: Literal["off", "self-signed"] = "off"
+    hsts_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 0
     allow_plain_http: bool = False
     trusted_proxies: tuple[str, ...] = ()
     offload: str = ""

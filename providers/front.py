@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav.answering import answering
+from baludav.answering import answering, guards_with
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.log.setup import failed
 from baludav.tree.paths import quote
@@ -26,10 +26,11 @@ class Front:
     def __init__(self, wsgidav_app: Any, next_app: Application, config: dict[str, Any]) -> None:
         self._next = next_app
         self._config = config
+        self._guards = guards_with(GUARDS, config[KEY].config)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         house = self._config[KEY]
-        with answering(environ, start_response, GUARDS, house.config.settings) as start:
+        with answering(environ, start_response, self._guards, house.config.settings) as start:
             try:
                 special = SPECIAL.get(environ["PATH_INFO"])
                 if special is not None:

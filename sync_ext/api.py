@@ -8,7 +8,7 @@ import falcon
 import msgspec
 
 from baludav.accounts.authorization import BASIC, BEARER, require_own_site, signed_in
-from baludav.answering import answering
+from baludav.answering import answering, guards_with
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from baludav.log.setup import failed
 from sync_ext import changes, conflicts, devices, events, files, history, locks, openapi, plan, problems, reading
@@ -51,6 +51,7 @@ class Api:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._guards = guards_with(_GUARDS, ground.config)
         self._falcon = falcon.App()
         self._falcon.add_error_handler(Exception, self._fail)
         self._falcon.add_error_handler(falcon.HTTPError, self._fail)
@@ -61,7 +62,7 @@ class Api:
         self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        with answering(environ, start_response, _GUARDS, self._ground.config.settings) as start:
+        with answering(environ, start_response, self._guards, self._ground.config.settings) as start:
             answered: Iterable[bytes] = self._falcon(environ, start)
             return answered
 

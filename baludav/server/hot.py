@@ -15,6 +15,7 @@ from baludav import cors, metrics
 from baludav.accounts.accounts import Principal
 from baludav.accounts.address import client_address, is_of_proxy
 from baludav.accounts.authorization import credentials
+from baludav.answering import guards_with
 from baludav.app import App
 from baludav.errors import Failure
 from baludav.log import access
@@ -104,7 +105,8 @@ class HotLane:
         }
         self._answers = Answers(app.house.tree)
         # No page of another site asks here, but a cache must know that the answer to one would be another.
-        self._last = [*GUARDS, *cors.headers({}, app.house.config.settings.cors_origins)]
+        config = app.house.config
+        self._last = [*guards_with(GUARDS, config), *cors.headers({}, config.settings.cors_origins)]
 
     @classmethod
     def of(cls, app: object) -> "HotLane | None":
