@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+log = logging.getLogger(__name__)
+
 METHODS = (
     "GET", "HEAD", "PUT", "PROPFIND", "DELETE", "MKCOL", "COPY", "MOVE", "PROPPATCH", "LOCK", "UNLOCK", "REPORT",
     "OPTIONS", "POST", "other",
@@ -75,8 +77,12 @@ def start(folder: Path) -> None:
     _bury(folder)
     fd = os.open(folder / str(os.getpid()), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)  # until the process ends: so others know that it lives
-    os.ftruncate(fd, 8 * _SLOTS)
-    _here = memoryview(mmap.mmap(fd, 8 * _SLOTS)).cast("Q")
+    try:
+        # Not a hole, which would be filled when something is first counted there: on a full disk by a bus error.
+        if os.pwrite(fd, bytes(8 * _SLOTS), 0) == 8 * _SLOTS:
+            _here = memoryview(mmap.mmap(fd, 8 * _SLOTS)).cast("Q")
+    except OSError as error:
+        log.warning("what this process does is not counted: %s", error.strerror)
 
 
 def request(method: str, status: int, seconds: float) -> None:

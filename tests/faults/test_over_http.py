@@ -31,7 +31,9 @@ def full(tmp_path: Path) -> Iterator[tuple[User, Path]]:
     server.log = tmp_path / "log"
     with server:
         assert server.process is not None
+        before = server.pids()
         yield User(server, "admin"), Path(f"/proc/{server.process.pid}/root{tmp_path}/disk/filler")
+        assert server.pids() == before, "no worker died"
 
 
 def _fill(file: Path) -> None:
