@@ -228,7 +228,7 @@ class Appending(Resuming):
         place, root = self.writable(target)
         folder = place.names[:-1]
         self.room_for(root, place, total, freed=counted.get(root.id, 0))
-        make_room(self.tree.database, root, folder, total)
+        make_room(self.tree, root, folder, total)
         name = f"/{secrets.token_urlsafe(16)}"
         staged = root.storage.stage(folder)
         try:

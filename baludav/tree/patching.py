@@ -77,7 +77,7 @@ class Patch(Incoming):
             start = self._update.place(size)
             total = max(size, start + self.size)
             user.check_size(total)
-            make_room(user.tree.database, root, self._folder, total)
+            make_room(user.tree, root, self._folder, total)
             staged = root.storage.stage(self._folder)
             try:
                 staged.copy_from(source.fd, size)

@@ -240,7 +240,7 @@ class Resuming(Writing):
             if target.root.id == root.id and _is_in_order(parts, file.size) and _adopted(root, file, folder):
                 yield file, False
                 return
-            make_room(self.tree.database, target.root, folder, sum(part.size for part in parts))
+            make_room(self.tree, target.root, folder, sum(part.size for part in parts))
             staged = target.root.storage.stage(folder)
             try:
                 for part in parts:

@@ -62,7 +62,7 @@ class Reusing(Writing):
             with contextlib.suppress(NotFound, Unavailable):  # it is gone meanwhile
                 fd = source.storage.open(held.kept)
                 try:
-                    make_room(self.tree.database, root, folder, size)
+                    make_room(self.tree, root, folder, size)
                     staged = root.storage.stage(folder)
                     try:
                         staged.copy_from(fd, size)

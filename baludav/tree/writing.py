@@ -62,7 +62,7 @@ class Incoming:
         self._root = root
         self._folder = folder
         if length is not None and length >= _LARGE:
-            make_room(user.tree.database, root, folder, length)
+            make_room(user.tree, root, folder, length)
         self.hashes = hashes
         self.staged: Staged = root.storage.stage(folder)
 
@@ -199,11 +199,11 @@ class Writing(Saving):
         Args:
             left: bytes that are still to come, these included.
         """
-        require_room(self.tree.database, root, folder, staged, left)
+        require_room(self.tree, root, folder, staged, left)
         try:
             staged.write(data)
         except DiskFull:
-            make_room(self.tree.database, root, folder, left)
+            make_room(self.tree, root, folder, left)
             staged.write(data)
 
     def admit(self, target: Target, terms: Terms) -> None:

@@ -296,6 +296,24 @@ def test_history_gives_way_before_a_disk_is_full(user: UserTree, monkeypatch: py
     assert _bytes(user, "file") == [b"old bytes"], "more went than was needed"
 
 
+def test_what_others_have_beyond_their_share_gives_way(
+    house: House, user: UserTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has a quota, and deletes more than that, keeps a disk full for nobody else."""
+    house.accounts.add("mallory", "the-password-of-mallory", quota=30_000)
+    house.tree.create_home("mallory")
+    mallory = house.tree.of(house.accounts.get("mallory"))
+    for number in range(9):
+        put(mallory, f"f{number}", b"%d" % number * 8_000)
+        mallory.delete(path(f"f{number}"), NO_TERMS)
+    monkeypatch.setattr(LocalStorage, "free", lambda self, path=(): (64 << 20) + (1 << 20))
+    put(user, "small", b"s" * (1 << 20))
+    assert len(mallory.trash()) == 9
+    put(user, "large", b"l" * ((1 << 20) + 1_000))
+    assert sum(entry.deleted.size for entry in mallory.trash()) <= 15_000
+    assert [entry.path for entry in mallory.trash()] == [("f8",)]
+
+
 def test_history_gives_way_to_an_upload_of_any_length(user: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that turns out to be full in the middle of an upload is not the end of it."""
     user.delete(path("d"), NO_TERMS)

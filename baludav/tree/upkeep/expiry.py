@@ -1,5 +1,6 @@
 """How long what was overwritten or deleted is kept, and what changed: the oldest goes first."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def forget_uploads(tree: "Tree", root: StorageRoot, now_ns: int) -> int:
     return len(stale)
 
 
-def require_room(database: Database, root: StorageRoot, folder: Path, staged: Staged, size: int) -> None:
+def require_room(tree: "Tree", root: StorageRoot, folder: Path, staged: Staged, size: int) -> None:
     """Refuse new bytes that would fill a disk to its last; the history gives way before.
 
     Raises:
@@ -65,20 +66,29 @@ def require_room(database: Database, root: StorageRoot, folder: Path, staged: St
     """
     if staged.free() - size >= _SPARE:
         return
-    make_room(database, root, folder, size)
+    make_room(tree, root, folder, size)
     if staged.free() - size < _SPARE:
         raise DiskFull()
 
 
-def make_room(database: Database, root: StorageRoot, folder: Path, size: int) -> None:
-    """Before an upload of `size` bytes that its disk cannot take: the history gives way, the oldest first."""
+def make_room(tree: "Tree", root: StorageRoot, folder: Path, size: int) -> None:
+    """Before an upload of `size` bytes that its disk cannot take: the history gives way, the oldest first.
+
+    If this root's is not enough, what those of others hold beyond their share goes before it: else who deletes much
+    could keep a disk full for everybody until the next look at them.
+    """
     wanted = size + _RESERVE - root.storage.free(folder)
     if wanted <= 0:
         return
-    with database.reading() as connection:
+    with tree.database.reading() as connection:
         kept = history.used(connection, root.id)
-    if kept:
-        _shrink(database, root, max(0, kept - wanted), 0)
+    if kept < wanted:
+        for other in tree.roots.everything():
+            with contextlib.suppress(Failure):  # its disk is not mounted
+                expire(tree, other, time.time_ns())
+        wanted = size + _RESERVE - root.storage.free(folder)
+    if kept and wanted > 0:
+        _shrink(tree.database, root, max(0, kept - wanted), 0)
 
 
 def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) -> int:
