@@ -21,6 +21,9 @@ from providers.values import serialize_property
 MAX_DEPTH = 64
 MAX_ELEMENTS = 20_000  # and attributes
 MAX_NAMESPACES = 128  # declared at the same time
+# An answer repeats each name with its namespace, for each resource; in the body a namespace of any length stands once.
+MAX_NAME = 1_000  # characters of a name with its namespace
+MAX_NAMES = 16_000  # characters of all that a PROPFIND or REPORT asks for
 
 _PIECE = 65536  # bytes
 
@@ -235,7 +238,9 @@ class _Gate:
         self._count = 0
         self._namespaces = 0
 
-    def start(self, _tag: str, attributes: Mapping[str, str]) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if len(tag) > MAX_NAME or any(len(name) > MAX_NAME for name in attributes):
+            raise BadRequest("A name in the body, with its namespace, is too long")
         self._depth += 1
         self._count += 1 + len(attributes)
         if self._depth > MAX_DEPTH or self._count > MAX_ELEMENTS:
@@ -284,7 +289,10 @@ def _expect(root: etree._Element | None, name: str) -> etree._Element:
 
 
 def _names(elements: Iterable[etree._Element]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(child.tag) for element in elements for child in element))
+    names = tuple(dict.fromkeys(str(child.tag) for element in elements for child in element))
+    if sum(map(len, names)) > MAX_NAMES:
+        raise BadRequest("The body asks for too many properties")
+    return names
 
 
 def _instructions(root: etree._Element, verbs: tuple[str, ...]) -> list[Instruction]:

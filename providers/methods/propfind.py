@@ -1,6 +1,7 @@
 """PROPFIND (RFC 4918 §9.1)."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from baludav.errors import Forbidden, NotFound
 from baludav.tree.reading import Resource
@@ -8,6 +9,7 @@ from providers import bodies, xml
 from providers.live import IN_ALLPROP, PROPERTIES, SETTABLE, Live
 from providers.request import Answer, Request
 
+_GATHERED = 4 << 20  # bytes of an answer in memory; a larger one is made while it is sent
 _NONE: Mapping[str, bytes] = {}
 _QUOTA = {"{DAV:}quota-used-bytes", "{DAV:}quota-available-bytes"}
 # macOS 15.4 and later hang for 90 seconds when these old names are asked and the quota is answered.
@@ -20,14 +22,17 @@ def handle(request: Request) -> Answer:
     wanted = bodies.parse_propfind(request.body())
     top = request.look()
     request.user.check_if(request.path, request.terms)
-    answer = xml.Multistatus()
+    levels = list(_levels(request, top, depth))  # what may be refused is, before an answer begins
     make = Properties(request, wanted)
-    for level in _levels(request, top, depth):
-        for ready in make.responses(level):
-            answer.add(ready)
-    pieces = list(answer)
-    headers = [("Content-Type", xml.CONTENT_TYPE), ("Content-Length", str(sum(map(len, pieces))))]
-    return Answer(207, headers, pieces)
+    pieces = iter(xml.Multistatus(ready for level in levels for ready in make.responses(level)))
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size > _GATHERED:
+            return Answer(207, [("Content-Type", xml.CONTENT_TYPE)], chain(gathered, pieces))
+    return Answer(207, [("Content-Type", xml.CONTENT_TYPE), ("Content-Length", str(size))], gathered)
 
 
 def _levels(request: Request, top: Resource, depth: str) -> Iterator[list[Resource]]:
