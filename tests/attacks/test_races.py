@@ -1,6 +1,7 @@
 """A local program swaps a folder for a symbolic link, again and again, while requests are on their way through it."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from baludav.tree.disk import kernel
 from tests.http.client import User
 from tests.serving import TOP, Server
 
@@ -96,6 +98,35 @@ def test_a_folder_that_becomes_a_link(fort: Server, outside: Path, where: str) -
     copies = [path for path in top.rglob("*") if path.is_file() and not path.is_symlink()]
     assert copies
     assert all(path.read_bytes() != SECRET for path in copies)
+
+
+def test_where_the_kernel_cannot_confine(outside: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without openat2 (before Linux 5.6, and in some sandboxes) each name is opened by itself, and no link followed."""
+    top = tmp_path_factory.mktemp("top")
+    (top / "door" / "sub").mkdir(parents=True)
+    for place in ("door/f", "door/sub/f"):
+        (top / place).write_bytes(b"mine")
+    folder = os.open(top, os.O_PATH | os.O_DIRECTORY)
+    found = []
+    try:
+        with _swapping(top / "door", outside):
+            for number in range(3_000):
+                place = (b"door/f", b"door/sub/f", b"door")[number % 3]
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    try:
+                        fd = kernel._open_each(folder, place, os.O_RDONLY)
+                    except OSError as error:
+                        if error.errno != errno.ELOOP:
+                            raise
+                        continue
+                    found.append(os.pread(fd, 20, 0) if place != b"door" else repr(sorted(os.listdir(fd))).encode())
+                    os.close(fd)
+        for place in (b"../x", b"door/../../x", b"/etc/passwd"):
+            with pytest.raises(OSError, match="cross-device"):
+                kernel._open_each(folder, place, os.O_RDONLY)
+    finally:
+        os.close(folder)
+    assert set(found) == {b"mine", b"['f', 'sub']"}
 
 
 def test_a_file_with_another_name_elsewhere(fort: Server, outside: Path) -> None:
