@@ -10,6 +10,7 @@ from pathlib import Path
 from baludav.config import Config, ConfigError
 
 _PR_SET_NO_NEW_PRIVS = 38  # prctl(2): no program that this one starts gets more rights than it has
+_OF_THE_DISK = "lost+found"  # at the top of a disk that is mounted as the data folder; it stays root's
 _PROGRAM = Path(__file__).resolve().parent.parent
 
 
@@ -103,5 +104,5 @@ def _require_own(folder: Path, account: Account) -> None:
     if missing:
         os.chown(folder, account.uid, account.gid)
     for path in (folder, *sorted(folder.iterdir())):
-        if path.lstat().st_uid != account.uid:
+        if path.lstat().st_uid != account.uid and path.name != _OF_THE_DISK:
             raise ConfigError(f"{path} is not {account.name}'s; change it with: chown -R {account.owner} {folder}")

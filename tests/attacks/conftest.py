@@ -15,7 +15,8 @@ def fort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     top = tmp_path_factory.mktemp("fort")
     (top / "team").mkdir()
     shares = {"Team": {"folder": str(top / "team"), "write": ["mallory", "victor"]}}
-    with Server(top / "data", shares=shares, environment={"BALUDAV_BULK_UPLOAD": "true"}) as server:
+    environment = {"BALUDAV_BULK_UPLOAD": "true"}
+    with Server(top / "data", shares=shares, environment=environment, durability="fast") as server:
         server.add_user("mallory")
         server.add_user("victor")
         yield server
