@@ -24,12 +24,13 @@ class BodyReader:
 
     Attributes:
         is_continued: the client was told to send its body, or did not wait for it.
+        has_read_past: some of it was read straight from the socket, so that the parser does not know where it ends.
     """
 
     def __init__(self, connection: "Connection", request: Request) -> None:
         self._connection = connection
         self._request = request
-        self._read_past = 0  # bytes read straight from the socket
+        self.has_read_past = False
         self.is_continued = not request.expects_continue
 
     @property
@@ -43,7 +44,9 @@ class BodyReader:
         request = self._request
         if request.is_complete:
             return True
-        return self.is_continued and request.length is not None and request.length - request.received <= _DRAINED
+        if not self.is_continued or self.has_read_past or request.length is None:
+            return False
+        return request.length - request.received <= _DRAINED
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill (part of) a buffer; 0 at the end of the body.
@@ -103,17 +106,10 @@ class BodyReader:
         while line := self.readline():
             yield line
 
-    def drain(self) -> bool:
-        """Read and drop what is left, if it is drainable; False if the next request cannot be reached."""
-        if not self.is_drainable:
-            return False
-        buffer = bytearray(_PIECE)
-        try:
-            while self.readinto(buffer):
-                pass
-        except ShortBody:
-            return False
-        return True
+    def is_dropped(self) -> bool:
+        """Drop what is here; True if that was all, so that what follows is the next request."""
+        self._request.chunks.clear()
+        return self._request.is_complete
 
     def _continue(self) -> None:
         if not self.is_continued:
@@ -124,6 +120,7 @@ class BodyReader:
         """Straight into the application's buffer: the parser need not see the bytes of a known length."""
         count = self._receive(view)
         request = self._request
+        self.has_read_past = True
         request.received += count
         if request.received == request.length:
             request.is_complete = True

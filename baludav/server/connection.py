@@ -91,7 +91,7 @@ class Connection:
             self._discard()
             return False
         if self._needs_handshake:
-            return True
+            return self._is_greeted()
         while not self._is_ready():
             try:
                 data = self.socket.recv(_RECEIVE)
@@ -113,7 +113,30 @@ class Connection:
                     return True
                 self.refuse(refused.status)
                 return False
+            self._drop_answered()
         return True
+
+    def _is_greeted(self) -> bool:
+        """Whether more of the client's handshake has come: until then it costs no thread."""
+        try:
+            if not socket.socket.recv(self.socket, 1, socket.MSG_PEEK):
+                self.close()
+                return False
+        except BlockingIOError:
+            self._set_deadline()
+            return False
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def _drop_answered(self) -> None:
+        """What comes of a body that nobody wanted; once it is complete, the next request counts."""
+        requests = self.parser.requests
+        if requests and requests[0].is_answered:
+            requests[0].chunks.clear()
+            if requests[0].is_complete:
+                requests.popleft()
 
     def serve_at_once(self) -> bool:
         """Answer what the hot lane can; False if there is more, for a thread of the pool."""
@@ -160,7 +183,8 @@ class Connection:
 
     def expire(self) -> None:
         """The client took too long."""
-        if (self.parser.is_in_head or self.parser.requests) and not self._unsent:
+        requests = self.parser.requests
+        if (self.parser.is_in_head or (requests and not requests[0].is_answered)) and not self._unsent:
             self.refuse(408)
         else:
             self.close()
@@ -187,13 +211,18 @@ class Connection:
         if not self.parser.requests:
             return False
         request = self.parser.requests[0]
-        if request.is_complete or request.length is None or request.length > SMALL_BODY:
+        if request.is_answered:
+            return False
+        if request.is_complete or request.expects_continue:
             return True
-        return request.expects_continue
+        return (request.received if request.length is None else request.length) > SMALL_BODY
 
     def _set_deadline(self) -> None:
         now, options = time.monotonic(), self.server.options
-        if self.parser.requests or self._unsent:
+        if self._needs_handshake:
+            self._head_since = self._head_since or now
+            self.deadline = self._head_since + _HANDSHAKE_SECONDS
+        elif self.parser.requests or self._unsent:
             self.deadline = now + options.body_seconds
         elif self.parser.is_in_head:
             # The whole head must come in this time: a byte now and then does not extend it.
@@ -234,7 +263,9 @@ class Connection:
         """
         try:
             if self._needs_handshake and not self._shake_hands():
-                self.close()
+                if not self.is_closed:
+                    self._set_deadline()
+                    self.server.put_conn(self)
                 return
             if self._unsent:
                 unsent, self._unsent = self._unsent, []
@@ -306,17 +337,20 @@ class Connection:
     def _after(self, request: Request, response: Response) -> None:
         """What the application left of the body must not be taken for the next request."""
         body = response.received
-        if response.keep_alive and not self.is_broken and body.drain():
+        if response.keep_alive and not self.is_broken and body.is_dropped():
             self.parser.requests.popleft()
+        elif response.keep_alive and not self.is_broken and body.is_drainable:
+            request.is_answered = True  # the rest is dropped as it comes, in the selector thread
+            request.chunks.clear()
         elif body.is_exhausted and not self.is_broken:
             self.close()
         else:
             self._linger()
 
     def _shake_hands(self) -> bool:
+        """Go on with the handshake; False if more has to come first, or if it failed, and the connection is closed."""
         context = self.server.options.ssl
         assert context is not None
-        end = time.monotonic() + _HANDSHAKE_SECONDS
         try:
             if not isinstance(self.socket, ssl.SSLSocket):
                 self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
@@ -324,13 +358,15 @@ class Connection:
                 try:
                     self.socket.do_handshake()
                     break
-                except ssl.SSLWantReadError:
-                    self._wait(select.POLLIN, end - time.monotonic())
                 except ssl.SSLWantWriteError:
-                    self._wait(select.POLLOUT, end - time.monotonic())
+                    self._wait(select.POLLOUT, _HANDSHAKE_SECONDS)
+        except ssl.SSLWantReadError:
+            return False
         except (OSError, ssl.SSLError):
-            return False  # plain HTTP on this port, a scanner, a client that does not trust the certificate
+            self.close()  # plain HTTP on this port, a scanner, a client that does not trust the certificate
+            return False
         self._needs_handshake = False
+        self._head_since = None
         self.receive()
         return True
 

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.server.conftest import Running, receive_all
 from tests.serving import wait_for
 
@@ -30,6 +32,36 @@ def test_slow_clients_hold_nobody_up(start: Callable[..., Running]) -> None:
                 slow.append(connection)
         for _ in range(50):
             assert server.ask("GET /normal HTTP/1.1")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"PUT /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc",
+        b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ],
+)
+def test_more_slow_clients_than_threads(start: Callable[..., Running], opening: bytes) -> None:
+    """A body that is refused unread, or comes in small chunks, costs no thread, so there is one for others."""
+    server = start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(server.connect()).sendall(opening)
+        for _ in range(10):
+            assert server.ask("GET /normal HTTP/1.1")[0] == 200
+
+
+def test_a_refused_body_is_dropped_as_it_comes(plain: Running) -> None:
+    """The answer comes before the body does; then the next request on the connection is answered."""
+    head = b"PUT /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
+    with plain.connect() as connection:
+        connection.sendall(head + b"a" * 10)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 403 ")
+        connection.sendall(b"a" * 100_000)
+        connection.sendall(b"a" * 199_990 + b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = receive_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"path": "/next"' in answer
 
 
 def test_a_burst_of_connections_waits_for_nothing(start: Callable[..., Running]) -> None:
