@@ -6,7 +6,7 @@ RUN_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test lint bench soak clean
 .DEFAULT_GOAL := serve
 
 # One process from here on: Ctrl-C reaches the server once, and make waits until it has stopped.
@@ -29,6 +29,10 @@ bench: $(TEST_STAMP)
 	@$(BIN)/python -m perf.plans
 	@$(BIN)/python -m perf.sync
 	@$(BIN)/python -m perf.compare
+
+# CLIENTS=500 SECONDS=1200 SEED=...: others than these, and the same choices again.
+soak: $(TEST_STAMP)
+	@$(BIN)/python -m perf.soak $(CLIENTS:%=--clients %) $(SECONDS:%=--seconds %) $(SEED:%=--seed %)
 
 clean:
 	@rm -rf $(VENV)

@@ -53,15 +53,8 @@ def connect(server: Server) -> socket.socket:
 
 def worker_of(server: Server, connection: socket.socket) -> int:
     """Process id of the worker that has the other end of a connection."""
-    ends = f":{server.port:04X}", f":{connection.getsockname()[1]:04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (inode,) = [row[9] for row in rows if (row[1][-5:], row[2][-5:]) == ends]
-    for pid in server.workers():
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(link.readlink()) == f"socket:[{inode}]":
-                    return pid
-    raise AssertionError("no worker has this connection")
+    port = connection.getsockname()[1]
+    return next(pid for pid in server.workers() if port in server.connections(pid))
 
 
 def latency(server: Server, rounds: int) -> list[dict[str, Any]]:

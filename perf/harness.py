@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,8 +37,11 @@ console = Console(width=None if sys.stdout.isatty() else 170)
 class Server:
     """A server of its own, on a free port with an empty data folder."""
 
-    def __init__(self, folder: Path, durability: str, workers: int = 0) -> None:
+    def __init__(
+        self, folder: Path, durability: str, workers: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.data = folder / "data"
+        self.log = folder / "server.log"
         self.port = free_port()
         self.environment = {
             **os.environ,
@@ -49,31 +52,43 @@ class Server:
             "BALUDAV_WORKERS": str(workers),
             "BALUDAV_ADMIN_PASSWORD": PASSWORD,
             "BALUDAV_LOG_LEVEL": "warning",
+            **(settings or {}),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "baludav", "serve"],
-            cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "baludav", "serve"],
+                cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
         end = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError("the server did not start")
+                raise RuntimeError(f"the server did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
     def command(self, *arguments: str, given: str = "") -> None:
         """Run a `baludav` command on the server's data."""
         command = [sys.executable, "-m", "baludav", *arguments]
-        subprocess.run(
-            command, cwd=REPOSITORY, env=self.environment, input=given, text=True, check=True, capture_output=True
+        ran = subprocess.run(
+            command, cwd=REPOSITORY, env=self.environment, input=given, text=True, check=False, capture_output=True
         )
+        if ran.returncode:
+            raise RuntimeError(f"baludav {' '.join(arguments)}: {ran.returncode}\n{ran.stdout}{ran.stderr}")
+
+    @property
+    def master(self) -> int:
+        """Process id of the master."""
+        return self._process.pid
 
     def memory(self) -> int:
         """Resident bytes of the master and its workers."""
         total = 0
-        for pid in [self._process.pid, *self.workers()]:
+        for pid in [self.master, *self.workers()]:
             with contextlib.suppress(OSError):
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                total += pages * os.sysconf("SC_PAGE_SIZE")
+                total += resident(pid)
         return total
 
     def threads(self) -> int:
@@ -86,8 +101,19 @@ class Server:
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        children = Path(f"/proc/{self.master}/task/{self.master}/children")
         return [int(pid) for pid in children.read_text().split()]
+
+    def connections(self, pid: int) -> set[int]:
+        """The other ends' ports of the connections that a process has."""
+        own = f":{self.port:04X}"
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        ports = {row[9]: int(row[2].rpartition(":")[2], 16) for row in rows if row[1].endswith(own)}
+        found = set()
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(ports.get(str(link.readlink()).removeprefix("socket:[").rstrip("]"), 0))
+        return found - {0}
 
     def _answers(self) -> bool:
         try:
@@ -95,6 +121,11 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:
@@ -105,10 +136,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(durability: str, users: int = 0, workers: int = 0) -> Iterator[Server]:
+def serving(
+    durability: str, users: int = 0, workers: int = 0, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A running server with users `user0`, `user1` and so on; without a number of workers, one for each core."""
     with tempfile.TemporaryDirectory(prefix="baludav-perf-") as folder:
-        server = Server(Path(folder), durability, workers)
+        server = Server(Path(folder), durability, workers, settings)
         try:
             for number in range(users):
                 server.command("user", "add", f"user{number}", "--password-stdin", given=PASSWORD + "\n")
