@@ -25,6 +25,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from baludav.config import load
+from providers.house import open_house
+
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 PASSWORD = "measured"
@@ -69,14 +72,24 @@ class Server:
                 raise RuntimeError(f"the server did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
-    def command(self, *arguments: str, given: str = "") -> None:
+    def command(self, *arguments: str) -> None:
         """Run a `baludav` command on the server's data."""
         command = [sys.executable, "-m", "baludav", *arguments]
-        ran = subprocess.run(
-            command, cwd=REPOSITORY, env=self.environment, input=given, text=True, check=False, capture_output=True
-        )
+        ran = subprocess.run(command, cwd=REPOSITORY, env=self.environment, text=True, check=False, capture_output=True)
         if ran.returncode:
             raise RuntimeError(f"baludav {' '.join(arguments)}: {ran.returncode}\n{ran.stdout}{ran.stderr}")
+
+    def add_users(self, count: int) -> None:
+        """Add `user0`, `user1` and so on, as `baludav user add` does, but all at once."""
+        mask = os.umask(0o077)
+        house = open_house(load(REPOSITORY / "wsgidav.yaml", self.environment))
+        try:
+            for number in range(count):
+                house.accounts.add(f"user{number}", PASSWORD)
+                house.tree.create_home(f"user{number}")
+        finally:
+            house.close()
+            os.umask(mask)
 
     @property
     def master(self) -> int:
@@ -143,8 +156,7 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="baludav-perf-") as folder:
         server = Server(Path(folder), durability, workers, settings)
         try:
-            for number in range(users):
-                server.command("user", "add", f"user{number}", "--password-stdin", given=PASSWORD + "\n")
+            server.add_users(users)
             yield server
         finally:
             server.stop()
