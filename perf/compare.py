@@ -23,6 +23,7 @@ from perf.peer import Certificate, NotServedError, Peer
 from perf.peers import PEERS, TLS_PEERS, Apache, BaludavFast
 from perf.workload import Bench, Row, Workload, WrongAnswerError
 from perf.workloads import WORKLOADS, growth
+from perf.workloads.standing import MEMORY_GROWTH
 
 # Who shows what a large namespace costs: baludav without syncing, which would hide it, and one peer as a measure of
 # what the file system alone does.
@@ -39,7 +40,13 @@ class Plan:
     only: frozenset[str]  # keys of workloads; empty for all
     sizes: trees.Sizes
     rounds: int
-    seconds: int  # of each load
+    seconds: float  # of each load
+    span: int  # seconds over which the growth of memory is looked at; 0: it is not
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the titles of the rows speak of."""
+        return {**self.sizes.words, "span": f"{self.span:,}"}
 
     def workloads(self, peer: Peer, is_last_round: bool = True) -> list[Workload]:
         return [
@@ -49,6 +56,7 @@ class Plan:
             and (workload.writes or not peer.only_writes)
             and (is_last_round or not workload.once)
             and (not self.only or workload.key in self.only)
+            and (self.span or workload.key != MEMORY_GROWTH)
         ]
 
     @property
@@ -66,14 +74,15 @@ def main(arguments: list[str]) -> int:
         only=frozenset(asked.only),
         sizes=trees.QUICK if asked.quick else trees.Sizes(),
         rounds=asked.rounds or (1 if asked.quick else 3),
-        seconds=asked.seconds,
+        seconds=asked.seconds or (0.4 if asked.quick else 1),
+        span=asked.span,
     )
     load = os.getloadavg()[0]
     if load > _BUSY:
         console.print(f"This machine is busy (load {load:.1f}): the figures will say little.")
     missing = [kind for kind in PEERS if kind.name in asked.peers and not kind.is_installed()]
     rows: list[Row] = [row for workload in WORKLOADS for row in workload.rows]
-    findings = Findings([*rows, *growth.ROWS], [kind.name for kind in plan.peers], plan.sizes.words)
+    findings = Findings([*rows, *growth.ROWS], [kind.name for kind in plan.peers], plan.words)
     with tempfile.TemporaryDirectory(prefix="baludav-compare-") as made:
         folder = Path(made)
         folder.chmod(0o755)  # Apache does not serve as root
@@ -85,7 +94,8 @@ def main(arguments: list[str]) -> int:
     for kind in missing:
         console.print(f"{kind.name} is not installed and was left out: {kind.install}", highlight=False)
     settings = {
-        "quick": asked.quick, "rounds": plan.rounds, "seconds": plan.seconds, "file_system": file_system,
+        "quick": asked.quick, "rounds": plan.rounds, "seconds": plan.seconds, "span": plan.span,
+        "file_system": file_system,
         "load_before": load,
         "servers": {kind.name: kind.version() for kind in plan.peers},
     }  # fmt: skip
@@ -112,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         words = f"comma-separated, of {', '.join(known)}"
         parser.add_argument(option, type=_words(known), default=default, metavar="NAMES", help=words)
     parser.add_argument("--rounds", type=int, default=0, help="how often each server is asked (3)")
-    parser.add_argument("--seconds", type=int, default=1, help="length of each load (1)")
+    parser.add_argument("--seconds", type=float, default=0, help="length of each load (1)")
+    words = "seconds of load over which memory may grow, such as 600 (0: that is not looked at)"
+    parser.add_argument("--span", type=int, default=0, help=words)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file and the picture")
     return parser
 
@@ -151,7 +163,7 @@ def _compare(plan: Plan, folder: Path, findings: Findings) -> None:
             try:
                 with _serving(peer):
                     for workload in workloads:
-                        _measure(workload, Bench(peer, plan.sizes, plan.seconds), findings)
+                        _measure(workload, Bench(peer, plan.sizes, plan.seconds, plan.span), findings)
             except NotServedError as error:
                 findings.mark_wrong([row for workload in workloads for row in workload.rows], peer.name, str(error))
     for peer in servers:

@@ -18,7 +18,8 @@ class Bench:
 
     peer: Peer
     sizes: Sizes
-    seconds: int  # of each load
+    seconds: float  # of each load
+    span: int = 0  # seconds over which growth is looked at
     remarks: list[str] = field(default_factory=list)  # what else is to be known about the figures
 
 

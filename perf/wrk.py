@@ -1,7 +1,9 @@
 """Load from wrk: many keep-alive connections that send the same few requests by turns."""
 
+import contextlib
 import json
 import math
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -77,18 +79,35 @@ def load(
             "wrk",
             f"-t{threads}",
             f"-c{connections}",
-            f"-d{seconds}s",
+            f"-d{math.ceil(seconds)}s",
             f"--timeout={_GRACE}s",
             "--latency",
             "-s",
             str(SCRIPT),
         ]
         command += [peer.url, "--", plan.name, str(threads)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 2 * _GRACE)
+        ran = _ran(command, seconds)
     line = next((line for line in ran.stdout.splitlines() if line.startswith("FIGURES ")), None)
     if ran.returncode or line is None:
         raise WrongAnswerError(f"wrk ended with {ran.returncode}: {ran.stdout}{ran.stderr}")
     return _judged(bench, json.loads(line.removeprefix("FIGURES ")), may_starve)
+
+
+def _ran(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run wrk, which knows only whole seconds: of others it is told when they are over, as by Ctrl-C."""
+    # Ctrl-C means something to it only once it has begun; before, it must not end it.
+    patient = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(patient, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            if seconds != math.ceil(seconds):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
+                process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=seconds + 2 * _GRACE)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _head(peer: Peer, request: Request, length: int) -> bytes:

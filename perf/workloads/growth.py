@@ -28,7 +28,7 @@ ROWS = (
 )  # fmt: skip
 
 
-def measure(kind: type[Peer], folder: Path, sizes: Sizes, seconds: int, rounds: int) -> tuple[float, ...]:
+def measure(kind: type[Peer], folder: Path, sizes: Sizes, seconds: float, rounds: int) -> tuple[float, ...]:
     """Figures for the rows: both servers of a kind run side by side, and work in turns.
 
     Raises:
@@ -53,7 +53,7 @@ _Planted = tuple[Bench, list[str], list[str]]  # names to read, names to write
 
 
 @contextlib.contextmanager
-def _planted(kind: type[Peer], folder: Path, count: int, sizes: Sizes, seconds: int) -> Iterator[_Planted]:
+def _planted(kind: type[Peer], folder: Path, count: int, sizes: Sizes, seconds: float) -> Iterator[_Planted]:
     """A server that is ready to start over so many files, and stops in the end."""
     peer = kind(folder)
     peer.lay()

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from perf.peer import Peer
 from perf.trees import KIB, LARGE, MIB, file_name
 from perf.workload import Bench, Row, Workload
+from perf.workloads.listing import one_resource
 from perf.workloads.reading import CONNECTIONS, got
+from perf.workloads.writing import NAMES, written
 from perf.wrk import Request, load
 
+MEMORY_GROWTH = "memory-growth"
 TICK = 0.1  # seconds between two bytes on each connection
+_WARM_UP = 0.2  # of the span of a long load, in which caches fill
 _ROOM = 4 * KIB  # of a slow reader's receive buffer
 
 
@@ -21,6 +25,20 @@ def memory(bench: Bench) -> tuple[float, ...]:
     """Memory of all processes after everything before."""
     resident, share = bench.peer.memory()
     return resident / MIB, share / MIB
+
+
+def memory_growth(bench: Bench) -> tuple[float, ...]:
+    """Memory of all processes at the end of a long load, relative to that after its first fifth."""
+    begun = time.monotonic()
+    before = 0
+    while (taken := time.monotonic() - begun) < bench.span or not before:
+        if not before and taken >= _WARM_UP * bench.span:
+            _, before = bench.peer.memory()
+        got(bench, "4k", 4 * KIB, CONNECTIONS)
+        one_resource(bench)
+        written(bench, [f"put-4k/{file_name(number)}" for number in range(NAMES)], 4 * KIB)
+    _, after = bench.peer.memory()
+    return (after / before,)
 
 
 def slow_clients(bench: Bench) -> tuple[float, ...]:
@@ -111,6 +129,21 @@ STANDING = (
             Row("memory-pss", "memory (PSS)", "MiB", more_is_better=False),
         ),
         memory,
+        writes=True,
+        once=True,
+    ),
+    Workload(
+        MEMORY_GROWTH,
+        (
+            Row(
+                MEMORY_GROWTH,
+                "memory (PSS) after {span} s of load",
+                "x that after a fifth of it",
+                more_is_better=False,
+                is_pictured=False,
+            ),
+        ),
+        memory_growth,
         writes=True,
         once=True,
     ),

@@ -14,6 +14,8 @@ from perf.workloads.standing import slow_clients
 from perf.workloads.writing import mixed, written
 from tests.perf.liar import Liar, ok
 
+SECONDS = 0.4  # of each load
+
 
 @pytest.fixture
 def liar(tmp_path: Path) -> Iterator[Liar]:
@@ -29,7 +31,7 @@ def liar(tmp_path: Path) -> Iterator[Liar]:
 def taught(liar: Liar, *answers: bytes) -> Bench:
     liar.answers = answers
     liar.start("up")
-    return Bench(liar, QUICK, 1)
+    return Bench(liar, QUICK, SECONDS)
 
 
 def test_wrong_bytes_are_noticed(liar: Liar) -> None:
@@ -44,7 +46,7 @@ def test_failures_among_right_answers_are_noticed(liar: Liar) -> None:
     name = f"4k/{file_name(0)}"
     right = ok(content(name, 4 * KIB))
     bench = taught(liar, *[right] * 40, b"500 No\r\nContent-Length: 0\r\n\r\n")
-    one = Bench(bench.peer, Sizes(files=1), 1)
+    one = Bench(bench.peer, Sizes(files=1), SECONDS)
     with pytest.raises(WrongAnswerError, match="answers were failures"):
         got(one, "4k", 4 * KIB, 2)
 
@@ -53,7 +55,7 @@ def test_short_answers_among_right_ones_are_noticed(liar: Liar) -> None:
     """All answers together must have the bytes of as many right ones."""
     right = ok(content(f"4k/{file_name(0)}", 4 * KIB))
     bench = taught(liar, *[right] * 10, *[ok(b"short")] * 10)
-    one = Bench(bench.peer, Sizes(files=1), 1)
+    one = Bench(bench.peer, Sizes(files=1), SECONDS)
     with pytest.raises(WrongAnswerError, match="bytes"):
         got(one, "4k", 4 * KIB, 2)
 
