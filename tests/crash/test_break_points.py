@@ -1,11 +1,6 @@
 """kill -9 at every step of every kind of change: afterwards each resource is wholly old or wholly new."""
 
 import hashlib
-import itertools
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +9,7 @@ import pytest
 from baludav.tree.http.updates import Update
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
-from tests.crash.dying import die_at
+from tests.crash.dying import each_step
 from tests.crash.installation import (
     BEFORE,
     Tree,
@@ -22,16 +17,11 @@ from tests.crash.installation import (
     copy,
     move,
     moved,
-    open_installation,
     path,
-    prepare,
     put,
     start_again,
-    user_of,
     without,
 )  # fmt: skip
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 def _reuse(target: str) -> Callable[[UserTree], object]:
@@ -76,44 +66,10 @@ OPERATIONS: dict[str, tuple[Callable[[UserTree], object], Tree]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pristine")
-    prepare(folder)
-    return folder
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_each_resource_is_wholly_old_or_wholly_new(name: str, pristine: Path, tmp_path: Path) -> None:
     """Whatever step the process dies at, the next start finds the old tree or the new one, and nothing between."""
-    for step in itertools.count(1):
-        # Restored like a backup, so the index meets other inodes than those it knows.
-        folder = tmp_path / str(step)
-        shutil.copytree(pristine, folder)
-        child = subprocess.run(
-            [sys.executable, "-m", "tests.crash.test_break_points", str(folder), name, str(step)],
-            cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        has_passed = child.returncode == 0
-        assert has_passed or child.returncode == -signal.SIGKILL, child.stderr
-        found = start_again(folder)
-        new = OPERATIONS[name][1]
-        assert found in (SEEN, new), f"at step {step}"
-        if has_passed:
-            assert found == new
-            assert step > 1, "no step was reached"
-            break
-        shutil.rmtree(folder)
-
-
-def main(folder: str, name: str, number: str) -> None:
-    """What the child does: one operation, and dies on the way."""
-    house = open_installation(Path(folder))
-    user = user_of(house)
-    die_at(int(number))
-    OPERATIONS[name][0](user)
-    house.close()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    operation, new = OPERATIONS[name]
+    for ending in each_step(pristine, tmp_path, lambda user, _: operation(user)):
+        found = start_again(ending.folder)
+        assert found in ((new,) if ending.has_passed else (SEEN, new)), f"at step {ending.step}"
