@@ -4,11 +4,9 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from baludav.config import build
 from baludav.errors import DiskFull, NotFound, OffsetMismatch
 from baludav.tree import appending
 from baludav.tree.appending import Appended
@@ -22,17 +20,8 @@ DAY_NS = 86_400_000_000_000
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = open_house(build({"baludav": {"data": str(tmp_path / "data")}}, {}))
-    house.accounts.add("alice", "her password")
-    house.tree.create_home("alice")
-    yield house
-    house.close()
-
-
-@pytest.fixture
-def user(house: House) -> UserTree:
-    return house.tree.of(house.accounts.get("alice"))
+def house(empty: House) -> House:
+    return empty
 
 
 def _create(user: UserTree, length: int, target: str | None = "f") -> str:

@@ -2,8 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select, update
@@ -17,7 +16,7 @@ from baludav.tree.records import conflicts
 from baludav.tree.records.conflicts import Conflict, Found, Kind
 from baludav.tree.tree import UserTree
 from providers.house import House
-from tests.crash.installation import open_installation, path, prepare
+from tests.crash.installation import path
 
 OLD, NEW = (hashlib.sha256(body).hexdigest() for body in (b"old bytes", b"new bytes"))
 OUTDATED = "0" * 64
@@ -25,13 +24,10 @@ FILE = Found(("file",), Kind.BOTH_EDITED, "b" * 64, "1" * 64, "5" * 64)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    prepare(tmp_path)
-    house = open_installation(tmp_path)
+def house(house: House) -> House:
     house.accounts.add("bob", "bob's password")
     house.tree.create_home("bob")
-    yield house
-    house.close()
+    return house
 
 
 def _user(house: House, name: str, device: str | None = None) -> UserTree:

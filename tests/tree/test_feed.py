@@ -1,10 +1,9 @@
 """A picture of a namespace that is built only of pages of its state and of its changes is the namespace."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path as DiskPath
 from unicodedata import normalize
 
 import pytest
@@ -19,20 +18,17 @@ from baludav.tree.tokens import Token
 from baludav.tree.tree import UserTree
 from baludav.tree.upkeep import expiry
 from providers.house import House
-from tests.crash.installation import open_installation, path, prepare, put
+from tests.crash.installation import path, put
 
 Picture = dict[Path, str | None]  # entity-tags of files; None for a collection
 
 
 @pytest.fixture
-def house(tmp_path: DiskPath) -> Iterator[House]:
-    prepare(tmp_path)
-    house = open_installation(tmp_path)
+def house(house: House) -> House:
     for name in ("bob", "root"):
         house.accounts.add(name, "password", is_admin=name == "root")
         house.tree.create_home(name)
-    yield house
-    house.close()
+    return house
 
 
 def _user(house: House, name: str) -> UserTree:

@@ -22,20 +22,12 @@ from baludav.tree.truth.rounds import Pace, Rounds, Stop
 from baludav.tree.truth.watching import Watcher
 from baludav.tree.upkeep.keeping import Keeper
 from providers.house import House
-from tests.crash.installation import open_installation, path, prepare, put, user_of
+from tests.crash.installation import path, put
 from tests.serving import wait_for
 
 QUICK = Pace(meeting=0.05, told=3600, untold=3600)
 DAY_NS = 86_400_000_000_000
 Keep = Callable[..., Keeper]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    prepare(tmp_path)
-    house = open_installation(tmp_path)
-    yield house
-    house.close()
 
 
 @pytest.fixture
@@ -50,16 +42,6 @@ def keep(house: House) -> Iterator[Keep]:
     yield keep
     for keeper in keepers:
         keeper.stop()
-
-
-@pytest.fixture
-def user(house: House) -> UserTree:
-    return user_of(house)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "data/files/alice"
 
 
 class Following:

@@ -1,6 +1,5 @@
 """A look at what is new finds every change once, by storage root, whichever process made it."""
 
-from collections.abc import Iterator
 from pathlib import Path as DiskPath
 
 import pytest
@@ -9,15 +8,7 @@ from baludav.tree.reading import NO_TERMS
 from baludav.tree.records.news import News
 from baludav.tree.tree import UserTree
 from providers.house import House
-from tests.crash.installation import open_installation, path, prepare, put, user_of
-
-
-@pytest.fixture
-def house(tmp_path: DiskPath) -> Iterator[House]:
-    prepare(tmp_path)
-    house = open_installation(tmp_path)
-    yield house
-    house.close()
+from tests.crash.installation import open_installation, path, put, user_of
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Updates of parts of files, below HTTP: what comes in between, and a full disk at each step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from baludav.config import build
 from baludav.errors import Conflict, DiskFull, NotFound
 from baludav.tree import patching
 from baludav.tree.disk.temporary import TemporaryFile
@@ -13,24 +12,19 @@ from baludav.tree.http.updates import Update
 from baludav.tree.patching import Patch
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
-from providers.house import House, open_house
+from providers.house import House
 from tests.crash.installation import put
 
 APPEND = Update(None)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = open_house(build({"baludav": {"data": str(tmp_path / "data")}}, {}))
-    house.accounts.add("alice", "her password")
-    house.tree.create_home("alice")
-    yield house
-    house.close()
+def house(empty: House) -> House:
+    return empty
 
 
 @pytest.fixture
-def user(house: House) -> UserTree:
-    user = house.tree.of(house.accounts.get("alice"))
+def user(user: UserTree) -> UserTree:
     put(user, "f", b"old")
     return user
 

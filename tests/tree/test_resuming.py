@@ -2,12 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from baludav.config import build
 from baludav.errors import LimitReached, NotFound
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.records import uploads
@@ -19,17 +17,8 @@ DAY_NS = 86_400_000_000_000
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = open_house(build({"baludav": {"data": str(tmp_path / "data")}}, {}))
-    house.accounts.add("alice", "her password")
-    house.tree.create_home("alice")
-    yield house
-    house.close()
-
-
-@pytest.fixture
-def user(house: House) -> UserTree:
-    return house.tree.of(house.accounts.get("alice"))
+def house(empty: House) -> House:
+    return empty
 
 
 def _send(user: UserTree, name: str, body: bytes) -> None:

@@ -1,29 +1,22 @@
 """Saves that replace a file, below HTTP: what becomes a version, what counts as stored, and how long a save takes."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from baludav.config import build
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.records import saves
 from baludav.tree.tree import UserTree
-from providers.house import House, open_house
+from providers.house import House
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = open_house(build({"baludav": {"data": str(tmp_path / "data")}}, {}))
-    house.accounts.add("alice", "her password")
-    house.tree.create_home("alice")
-    yield house
-    house.close()
+def house(empty: House) -> House:
+    return empty
 
 
 @pytest.fixture
-def user(house: House) -> UserTree:
-    user = house.tree.of(house.accounts.get("alice"))
+def user(user: UserTree) -> UserTree:
     _put(user, "doc", b"first")
     _put(user, "doc", b"second")
     return user
