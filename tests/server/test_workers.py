@@ -57,8 +57,8 @@ def test_all_workers_die_at_once(start: Callable[..., Running]) -> None:
 
 def test_a_stop_before_all_workers_are_ready(start: Callable[..., Running]) -> None:
     """A worker that has just begun, or is about to, stops as well."""
-    for _ in range(15):
-        server = start(workers=4)
+    for _ in range(5):
+        server = start(workers=8)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
 
