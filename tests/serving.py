@@ -150,15 +150,12 @@ class Server:
     def add_user(self, name: str, password: str = "", admin: bool = False, quota: str = "", groups: str = "") -> None:
         """Add a user; without a password they get one of their own. Groups are split at blanks."""
         password = password or f"the-password-of-{name}"
+        limit, config = parse_size(quota), load(TOP / "wsgidav.yaml", self.environment)
         mask = os.umask(0o077)
         try:  # as the command does, but in this process, which has all that it needs already
-            house = open_house(load(TOP / "wsgidav.yaml", self.environment))
-            try:
-                limit = parse_size(quota)
+            with contextlib.closing(open_house(config)) as house:
                 house.accounts.add(name, password, is_admin=admin, quota=limit, groups=groups.split())
                 house.tree.create_home(name)
-            finally:
-                house.close()
         finally:
             os.umask(mask)
         self.passwords[name] = password
