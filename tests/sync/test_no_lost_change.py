@@ -21,7 +21,7 @@ from tests.sync.client import Client, Events, Picture, number
 
 WORKERS = 3
 WRITERS = 6
-REQUESTS = 500  # of each writer
+REQUESTS = 250  # of each writer
 COLLECTIONS = ["/a", "/b", "/a/c", "/b/d", "/a/c/e"]
 NAMES = ["1", "2", "3", "Ä"]
 LAST = "/last"
