@@ -26,8 +26,10 @@ HOUSEHOLD: tuple[type[Keeper] | type[Watcher], ...] = (
     *[Files] * 8, *[Chunked] * 2, *[Tus] * 2, *[Counter] * 2, *[Device] * 3, Reporter, Poller, Listener,
 )  # fmt: skip
 TURNS_PER_SECOND = 500  # of all clients together, at the most
-MORE_DESCRIPTORS = 10  # at rest, than before the load,
-DESCRIPTORS_OF_A_THREAD = 4  # and these for each thread there was: connections to the database and guards are kept
+# At rest there may be so many file descriptors more than before the load, and so many for each thread there was: as many
+# connections to the database and guards are kept as were in use at a time.
+MORE_DESCRIPTORS = 20
+DESCRIPTORS_OF_A_THREAD = 6
 _HANGING_SECONDS = 180
 _REST_SECONDS = 30
 _EXPECTED = (  # all that the server may say
