@@ -14,8 +14,9 @@ import pytest
 import requests
 from sqlalchemy import text
 
+from baludav.errors import NotFound
 from baludav.tree.reading import NO_TERMS
-from baludav.tree.records import history
+from baludav.tree.records import history, vanished
 from baludav.tree.truth.findings import Finding
 from baludav.tree.truth.inspecting import inspect
 from providers.house import House
@@ -214,6 +215,19 @@ def test_everything_at_once(folder: Path) -> None:
     house.close()
     wheres = {finding.where for finding in found(folder)}
     assert {"home alice: kept", "home alice: other", "home alice: new", "home alice"} <= wheres
+
+
+def test_what_vanished_is_no_damage(folder: Path) -> None:
+    """What was removed behind the server's back stays in the index for a while, as it may turn up elsewhere."""
+    (folder / "data/files/alice/other").unlink()
+    house = open_installation(folder)
+    with pytest.raises(NotFound):
+        user_of(house).look(path("other"))
+    user_of(house).members(user_of(house).look(()))
+    with house.database.reading() as connection:
+        assert any(vanished.all_of(connection, root.id) for root in house.tree.roots.everything())
+    house.close()
+    assert found(folder) == []
 
 
 def test_a_damaged_database_is_named(folder: Path) -> None:

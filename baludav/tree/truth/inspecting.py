@@ -14,7 +14,7 @@ from baludav.db.tables import resources, upload_parts, uploads
 from baludav.errors import Failure
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.records import history, index
+from baludav.tree.records import history, index, vanished
 from baludav.tree.records.index import Row
 from baludav.tree.roots import StorageRoot
 from baludav.tree.truth.checking import Progress, rows_by_path, walk
@@ -188,8 +188,9 @@ def _of_rows(tree: "Tree", root: StorageRoot) -> Iterator[Finding]:
         rows = {row.id: row for row in index.subtree(connection, root.top_id)}
         size = sum(row.size for row in rows.values())
         known = set(rows)
-        for gone in history.trash_of(connection, root.id):
-            known |= {row.id for row in index.subtree(connection, gone.resource_id)}
+        gone = [one.resource_id for one in history.trash_of(connection, root.id)]
+        for number in (*gone, *vanished.all_of(connection, root.id)):
+            known |= {row.id for row in index.subtree(connection, number)}
         of_root = select(resources.c.id, resources.c.name).where(resources.c.root_id == root.id)
         names = {row.id: row.name for row in connection.execute(of_root)}
         versions = history.all_versions(connection, root.id)
