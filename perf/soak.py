@@ -26,8 +26,8 @@ HOUSEHOLD: tuple[type[Keeper] | type[Watcher], ...] = (
     *[Files] * 8, *[Chunked] * 2, *[Tus] * 2, *[Counter] * 2, *[Device] * 3, Reporter, Poller, Listener,
 )  # fmt: skip
 TURNS_PER_SECOND = 500  # of all clients together, at the most
-# At rest there may be so many file descriptors more than before the load, and so many for each thread there was: as many
-# connections to the database and guards are kept as were in use at a time.
+# At rest there may be so many file descriptors more than before the load, and so many for each thread there was:
+# as many connections to the database and guards are kept as were in use at a time.
 MORE_DESCRIPTORS = 20
 DESCRIPTORS_OF_A_THREAD = 6
 _HANGING_SECONDS = 180
@@ -164,12 +164,12 @@ def _look_at_gauges(scene: Scene, gauges: Gauges, before: Sample) -> None:
 def _look_afterwards(scene: Scene, users: int) -> None:
     """The index agrees with the disk, nothing is left over, and the server has said nothing but who was killed."""
     server, problem = scene.server, scene.tally.problem
+    server.stop()
+    server.start()  # clears away what those that were killed have left
     try:
-        server.command("index", "check")
+        server.command("index", "check", "--deep")
     except RuntimeError as error:
         problem(f"index check: {error}")
-    server.stop()
-    server.start()
     for number in range(users):
         left = sorted(path.name for path in (server.data / f"files/user{number}/.baludav/tmp").iterdir())
         if left:
