@@ -34,6 +34,7 @@ _HANGING_SECONDS = 180
 _REST_SECONDS = 30
 _EXPECTED = (  # all that the server may say
     "(signal 9); replacing it",
+    "name an account to become in run_as (wsgidav.yaml)",  # where root runs this
     "an interrupted request had put something away; it is in the history",
 )
 _SETTINGS = {"BALUDAV_DEFAULT_QUOTA": "250MB"}  # so that old versions have to go now and then

@@ -39,6 +39,7 @@ _REPORT = (
 # Asks whether there are any dead properties at all, and stops at the first.
 _ANY = "SELECT properties.resource_id \nFROM properties\n LIMIT ? OFFSET ?"
 _WORDS = re.compile("SELECT|INSERT|UPDATE|DELETE|WITH")
+_FROM_MEMORY = {"GET", "HEAD"}  # the disk says whether what is remembered of a file is right still
 _LARGE = {"resources", "journal", "versions", "trash", "locks", "properties", "devices"}
 
 
@@ -225,7 +226,7 @@ def _steps(there: Installation, request: Request) -> int:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_takes_as_many_steps(installations: tuple[Installation, Installation], name: str) -> None:
     few, many = (_steps(there, REQUESTS[name]) for there in installations)
-    assert few > 0
+    assert (few > 0) == (name not in _FROM_MEMORY)
     assert many <= SLACK * few, f"{many} instead of {few} steps; see what EXPLAIN QUERY PLAN says"
 
 

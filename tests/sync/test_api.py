@@ -28,7 +28,7 @@ class Broken:
 
 def _get(error: Exception) -> tuple[str, dict[str, str], dict[str, Any]]:
     """Status line, header fields and problem document of a GET of the devices."""
-    config = SimpleNamespace(settings=SimpleNamespace(trusted_proxies=(), cors_origins=()))
+    config = SimpleNamespace(is_encrypted=False, settings=SimpleNamespace(trusted_proxies=(), cors_origins=()))
     sign_in = SimpleNamespace(check=lambda name, password, address: BOB)
     trail = SimpleNamespace(refused=lambda principal, failure, method, path: None)
     api = Api(SimpleNamespace(config=config, devices=Broken(error), sign_in=sign_in, trail=trail))  # type: ignore[arg-type]

@@ -93,7 +93,11 @@ class Leaving(Looking):
                     _copy_to(source, kept, name)
                 finally:
                     os.close(source)
-            self._sync_arrival(kept)
+            try:
+                self._sync_arrival(kept)
+            except OSError:
+                os.unlink(name, dir_fd=kept)
+                raise
         reached("kept")
         return (*place, name)
 
