@@ -9,6 +9,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from baludav import metrics
 from baludav.accounts.shares import note_shares
 from baludav.config import Config
+from baludav.limits.common import Common
 from providers.house import KEY, House, open_house
 from sync_ext.api import DOCUMENT, Api
 from sync_ext.endpoints import BASE, Ground
@@ -37,7 +38,11 @@ class App(WsgiDAVApp):
 
     def __init__(self, config: dict[str, Any], house: House) -> None:
         self.house = house
-        self._listeners = Listeners(house.database, house.tree, house.sign_in)
+        limits = house.config.settings.limits
+        self._listeners = Listeners(
+            house.database, house.tree, house.sign_in, house.common.listeners, most=limits.listeners_total,
+            most_of_a_user=limits.listeners,
+        )  # fmt: skip
         self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in, house.trail, self._listeners))
         super().__init__(config)
 
@@ -57,9 +62,13 @@ class App(WsgiDAVApp):
         self.house.close()
 
 
-def make_app(config: Config) -> App:
-    """The application of one worker; call it after `fork`."""
-    house = open_house(config)
+def make_app(config: Config, common: Common | None = None) -> App:
+    """The application of one worker; call it after `fork`.
+
+    Args:
+        common: what all workers count together.
+    """
+    house = open_house(config, common)
     metrics.start(config.folder / "metrics")
     logging.getLogger().addHandler(metrics.Errors())
     note_shares(house.database, config.settings.shares)

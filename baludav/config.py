@@ -19,7 +19,7 @@ X_SENDFILE = "x-sendfile"
 ADMIN_PASSWORD = "BALUDAV_ADMIN_PASSWORD"  # noqa: S105 - the variable's name; read on the first start only
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
-Bytes = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 # What WsgiDAV 4.4 itself reads; a top-level key outside this list is a mistake worth naming.
 _WSGIDAV_KEYS = frozenset(
@@ -38,6 +38,7 @@ _UNITS = {"": 1, "B": 1, **{f"{p}{s}": 1000**n for n, p in enumerate("KMGT", 1) 
 _STRUCTURED = (
     "checksums",
     "cors_origins",
+    "limits",
     "refused_names",
     "shares",
     "trusted_proxies",
@@ -59,6 +60,36 @@ class Share(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     write: tuple[str, ...] = ()
 
 
+class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How much one client, or all of them, may ask for: `baludav.limits`; each key is documented in `wsgidav.yaml`.
+
+    Sizes are bytes here, whatever they were written as.
+    """
+
+    request_line: Annotated[int, msgspec.Meta(ge=1024, le=64 << 10)] = 16 << 10
+    headers: Annotated[int, msgspec.Meta(ge=4096, le=1 << 20)] = 64 << 10
+    xml_body: Annotated[int, msgspec.Meta(ge=4096, le=256 << 20)] = 1 << 20
+    upload: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    path_depth: Annotated[int, msgspec.Meta(ge=1, le=200)] = 200
+    name_bytes: Annotated[int, msgspec.Meta(ge=1, le=255)] = 255
+    listing: Annotated[int, msgspec.Meta(ge=0)] = 20_000
+    properties: Count = 200
+    properties_total: Count = 5_000_000
+    locks: Count = 1_000
+    lock_seconds: Seconds = 86_400
+    devices: Count = 100
+    listeners: Count = 1_000
+    listeners_total: Count = 2_000
+    uploads: Count = 100
+    unfinished_uploads: Count = 200
+    keep_alive_seconds: Seconds = 75
+    head_seconds: Seconds = 20
+    body_seconds: Seconds = 60
+
+
+_SIZES = frozenset(("request_line", "headers", "xml_body", "upload"))
+
+
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The `baludav:` section; each key is documented in `wsgidav.yaml`."""
 
@@ -77,8 +108,6 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     mdns: bool = True
     cors_origins: tuple[str, ...] = ()
     refused_names: tuple[str, ...] = ()
-    max_upload: str = ""
-    max_xml: str = "1MiB"
     scan_minutes: Annotated[int, msgspec.Meta(ge=1)] = 15
     journal_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
     history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
@@ -87,15 +116,12 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     audit_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 180
     checksums: tuple[Literal["sha1", "md5"], ...] = ("sha1", "md5")
     bulk_upload: bool = False
-    max_lock_seconds: Seconds = 86_400
-    infinity_limit: Annotated[int, msgspec.Meta(ge=0)] = 20_000
-    keep_alive_seconds: Seconds = 75
-    body_seconds: Seconds = 60
     graceful_seconds: Seconds = 30
     hot_lane: bool = True
     metrics_token: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    limits: Limits = Limits()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,28 +229,72 @@ def build(
     )  # fmt: skip
 
 
-def _settings(section: Mapping[str, Any], environ: Mapping[str, str], place: Any) -> Settings:
+def _settings(section: Mapping[str, Any], environ: Mapping[str, str], place: Callable[[str], str]) -> Settings:
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
-    for key in section:
-        if key not in fields:
-            raise ConfigError(f"{place(f'baludav.{key}')}: unknown key; known are {', '.join(fields)}")
+    _require_known(section, fields, lambda key: place(f"baludav.{key}"))
     merged: dict[str, Any] = {key: value for key, value in section.items() if value is not None}
     for key in fields:
         name = f"BALUDAV_{key.upper()}"
         if environ.get(name):
             merged[key] = _from_environ(name, environ[name], is_text=key not in _STRUCTURED)
+
+    def where(key: str) -> str:
+        return _origin(f"BALUDAV_{key.upper()}", environ, place(f"baludav.{key}"))
+
     for key, value in merged.items():
-        origin = _origin(f"BALUDAV_{key.upper()}", environ, place(f"baludav.{key}"))
+        if key == "limits":
+            merged[key] = _limits(value, where(key), lambda name: _origin("BALUDAV_LIMITS", environ, place(name)))
+            continue
         try:
             msgspec.convert(value, fields[key].type, strict=False)
-            if key in ("default_quota", "max_upload", "max_xml"):
+            if key == "default_quota":
                 parse_size(str(value))
                 merged[key] = str(value)
         except (msgspec.ValidationError, ConfigError) as error:
-            raise ConfigError(f"{origin}: {error}") from error
+            raise ConfigError(f"{where(key)}: {error}") from error
     settings = msgspec.convert(merged, Settings, strict=False)
-    _check(settings, lambda key: _origin(f"BALUDAV_{key.upper()}", environ, place(f"baludav.{key}")))
+    _check(settings, where)
     return settings
+
+
+def _limits(given: Any, whole: str, place: Callable[[str], str]) -> Limits:
+    """The limits; the place of each that is wrong is named."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{whole}: must hold keys and values")
+    fields = {field.name: field for field in msgspec.structs.fields(Limits)}
+
+    def where(key: str) -> str:
+        found = place(f"baludav.limits.{key}")
+        return f"{found}: {key}" if found == "BALUDAV_LIMITS" else found
+
+    _require_known(given, fields, where)
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            if value is not None:
+                number = parse_size(str(value)) if key in _SIZES else value
+                found[key] = msgspec.convert(number, fields[key].type, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where(key)}: {_in_words(error, value)}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{where(key)}: {error}") from error
+    return Limits(**found)
+
+
+def _in_words(error: msgspec.ValidationError, value: object) -> str:
+    """What is wrong with a number, for who does not program."""
+    text = str(error)
+    bound = re.fullmatch(r"Expected `int(?: \| null)?` (>=|<=) (\d+)", text)
+    if bound:
+        what, end = ("small", "least") if bound[1] == ">=" else ("large", "most")
+        return f"{value!r} is too {what}; {bound[2]} is the {end}"
+    return f"{value!r} is no number" if text.startswith("Expected `int") else text
+
+
+def _require_known(given: Mapping[str, Any], known: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"{where(key)}: unknown key; known are {', '.join(known)}")
 
 
 def _check(settings: Settings, where: Callable[[str], str]) -> None:

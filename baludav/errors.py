@@ -4,7 +4,7 @@ Raised by `baludav.tree` and `baludav.accounts`, translated at the edge by the D
 the REST API alike. A message is for the user who made the request: no disk path, no secret.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Failure(Exception):
@@ -14,14 +14,23 @@ class Failure(Exception):
         status: HTTP status code.
         condition: name of the RFC 4918 §16 precondition or postcondition in the `DAV:` namespace, or None.
         headers: response headers that belong to this failure.
+        limit: which of the `limits` in the configuration was reached, if one was.
+        who: reached it, if that is not who made the request.
     """
 
     status: ClassVar[int] = 500
     condition: str | None = None
+    limit: str | None = None
+    who: str | None = None
 
     def __init__(self, message: str = "", *, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
         self.headers = headers
+
+    def at(self, limit: str, who: str | None = None) -> Self:
+        """The same failure, which says that this limit was reached."""
+        self.limit, self.who = limit, who
+        return self
 
 
 class BadRequest(Failure):
@@ -189,8 +198,8 @@ class TooManyRequests(Failure):
 
     status = 429
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(headers=(("Retry-After", str(retry_after)),))
+    def __init__(self, retry_after: int, message: str = "") -> None:
+        super().__init__(message, headers=(("Retry-After", str(retry_after)),))
         self.retry_after = retry_after
 
 
@@ -200,6 +209,10 @@ class Unexpected(Failure):
 
 class TooManyListeners(TooManyRequests):
     """You wait for changes on as many connections as one user may; close some, or try again later."""
+
+
+class TooManyUploads(TooManyRequests):
+    """You send as many files at once as one user may; try again when one of them has arrived."""
 
 
 class NotImplementedHere(Failure):

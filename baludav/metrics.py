@@ -26,8 +26,8 @@ METHODS = (
     "OPTIONS", "POST", "other",
 )  # fmt: skip
 STATUSES = (
-    200, 201, 204, 206, 207, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 415, 416, 422, 423, 429, 500,
-    501, 502, 503, 507, 0,
+    200, 201, 204, 206, 207, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 413, 414, 415, 416, 422, 423, 429,
+    431, 500, 501, 502, 503, 507, 0,
 )  # fmt: skip
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
 COUNTERS = {
@@ -39,6 +39,11 @@ COUNTERS = {
     "stale_rows": "Rows of the index that did not agree with the disk, and were mended",
     "errors": "Failures of the server's own that the log tells of",
 }
+LIMITS = (  # of the configuration: those that are refused beyond
+    "request_line", "headers", "xml_body", "upload", "path_depth", "name_bytes", "listing", "properties",
+    "properties_total", "locks", "devices", "listeners", "listeners_total", "uploads", "unfinished_uploads",
+    "head_seconds", "body_seconds",
+)  # fmt: skip
 GAUGES = {
     "pending_scans": "Storage roots and folders that are to be compared with the index",
     "compared_roots": "Storage roots that were compared with the index since the start",
@@ -59,9 +64,12 @@ _PER_METHOD = len(BUCKETS) + 2  # a count for each bucket and beyond, and the mi
 _LATENCIES = len(METHODS) * len(STATUSES)
 _DURATION = {name: _LATENCIES + (len(METHODS) + number) * _PER_METHOD for number, name in enumerate(DURATIONS)}
 _OTHERS = _LATENCIES + (len(METHODS) + len(DURATIONS)) * _PER_METHOD
-_GAUGES = _OTHERS + len(COUNTERS)
+_REACHED = _OTHERS + len(COUNTERS)
+_GAUGES = _REACHED + len(LIMITS)
 _SLOTS = _GAUGES + len(GAUGES)
-_SLOT = {name: _OTHERS + number for number, name in enumerate((*COUNTERS, *GAUGES))}
+_SLOT = {name: _OTHERS + number for number, name in enumerate(COUNTERS)}
+_SLOT |= {name: _GAUGES + number for number, name in enumerate(GAUGES)}
+_LIMIT = {name: _REACHED + number for number, name in enumerate(LIMITS)}
 _PAST = "past"  # the file of all processes that have ended
 
 _here = memoryview(bytearray(8 * _SLOTS)).cast("Q")  # until `start` is called, nobody sees what is counted
@@ -100,6 +108,11 @@ def took(name: str, seconds: float) -> None:
 def count(name: str, more: int = 1) -> None:
     """Raise one of COUNTERS."""
     _here[_SLOT[name]] += more
+
+
+def limit(name: str) -> None:
+    """Count that one of LIMITS was reached."""
+    _here[_LIMIT[name]] += 1
 
 
 def show(name: str, value: int) -> None:
@@ -147,6 +160,10 @@ class _Sums(Collector):
         yield from self._requests()
         for name, meaning in COUNTERS.items():
             yield CounterMetricFamily(f"baludav_{name}", meaning, value=self._slots[_SLOT[name]])
+        reached = CounterMetricFamily("baludav_limits_reached", "Times that a limit was reached", labels=("limit",))
+        for name, slot in _LIMIT.items():
+            reached.add_metric((name,), self._slots[slot])
+        yield reached
         for name, meaning in GAUGES.items():
             yield GaugeMetricFamily(f"baludav_{name}", meaning, value=self._slots[_SLOT[name]])
         for name, meaning in DURATIONS.items():

@@ -40,19 +40,20 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
     """
     if environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType("Send the body without Content-Encoding")
+    told = f"This body may have {limit} bytes at most"
     announced = environ.get("CONTENT_LENGTH") or None
     is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
     if is_chunked or (announced is None and environ.get("wsgi.input_terminated")):
         body = _read(environ["wsgi.input"], limit + 1)
         if len(body) > limit:
-            raise TooLarge
+            raise TooLarge(told)
         return body
     if announced is None:
         return b""
     if not re.fullmatch("[0-9]+", announced):
         raise BadRequest("Content-Length is not a number")
     if len(announced) > 19 or int(announced) > limit:
-        raise TooLarge
+        raise TooLarge(told)
     length = int(announced)
     body = _read(environ["wsgi.input"], length)
     if len(body) < length:

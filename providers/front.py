@@ -5,6 +5,7 @@ from typing import Any
 
 from baludav.answering import answering, guards_with
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
+from baludav.limits.reached import note
 from baludav.log.setup import failed
 from baludav.tree.paths import quote
 from providers import xml
@@ -38,6 +39,7 @@ class Front:
                 return self._next(environ, start)
             except Failure as failure:
                 failed(environ, failure)
+                note(environ, failure)
                 house.trail.refused(
                     environ.get("baludav.principal"), failure, environ["REQUEST_METHOD"], _path(environ)
                 )

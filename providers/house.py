@@ -11,6 +11,7 @@ from baludav.accounts.trail import Trail
 from baludav.config import Config
 from baludav.db.engine import Database
 from baludav.db.migrate import upgrade
+from baludav.limits.common import Common
 from baludav.tree.tree import Tree
 
 KEY = "baludav.house"  # where the WsgiDAV configuration carries it
@@ -22,6 +23,7 @@ class House:
 
     Attributes:
         instance: names this installation in the ids of its resources.
+        common: what is counted together with other processes.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class House:
     trail: Trail
     tree: Tree
     instance: UUID
+    common: Common
 
     def close(self) -> None:
         """Close whatever was opened."""
@@ -41,8 +44,13 @@ class House:
         self.database.close()
 
 
-def open_house(config: Config) -> House:
-    """Open the data folder, making it and its index if they are not there."""
+def open_house(config: Config, common: Common | None = None) -> House:
+    """Open the data folder, making it and its index if they are not there.
+
+    Args:
+        common: with the other processes that serve it, if there are any.
+    """
+    common = common or Common()
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(config.folder / "index.db", config.settings.durability)
     upgrade(database)
@@ -50,7 +58,9 @@ def open_house(config: Config) -> House:
     assert instance is not None  # part of the schema
     accounts = Accounts(database)
     trail = Trail(database)
+    tree = Tree(config, database, accounts, common.uploads)
+    devices = Devices(database, most=config.settings.limits.devices)
     return House(
-        config, database, accounts, Devices(database), Logins(database), SignIn(accounts, trail), trail,
-        Tree(config, database, accounts), UUID(instance),
+        config, database, accounts, devices, Logins(database), SignIn(accounts, trail), trail, tree, UUID(instance),
+        common,
     )  # fmt: skip

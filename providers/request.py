@@ -8,8 +8,7 @@ from uuid import UUID
 from lxml import etree
 
 from baludav.accounts.address import client_scheme
-from baludav.config import parse_size
-from baludav.errors import BadRequest, Failure, NotFound, NotSignedIn
+from baludav.errors import BadRequest, Failure, NotFound, NotSignedIn, TooLarge
 from baludav.tree.http.preconditions import Conditions
 from baludav.tree.paths import Path, parse_destination, quote
 from baludav.tree.reading import NO_TERMS, Resource, Terms
@@ -131,8 +130,12 @@ class Request:
 
     def body(self) -> etree._Element | None:
         """The XML body; None if there is none."""
-        limit = parse_size(self.house.config.settings.max_xml) or 1 << 20
-        return bodies.parse_body(bodies.read_body(self.environ, limit))
+        try:
+            raw = bodies.read_body(self.environ, self.house.config.settings.limits.xml_body)
+        except TooLarge as failure:
+            failure.at("xml_body")
+            raise
+        return bodies.parse_body(raw)
 
     def about(self, resource: Resource) -> Headers:
         """Header fields that tell what a resource is now."""

@@ -72,8 +72,8 @@ def _options(house: House) -> Answer:
         _RESUMABLE, ("Tus-Version", VERSION), ("Tus-Extension", _EXTENSIONS),
         ("Tus-Checksum-Algorithm", ",".join(_ALGORITHMS)), ("Allow", _ALLOWED),
     ]  # fmt: skip
-    if house.tree.max_upload is not None:
-        headers.append(("Tus-Max-Size", str(house.tree.max_upload)))
+    if house.tree.limits.upload is not None:
+        headers.append(("Tus-Max-Size", str(house.tree.limits.upload)))
     return Answer(204, headers)
 
 

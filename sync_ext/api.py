@@ -10,6 +10,7 @@ import msgspec
 from baludav.accounts.authorization import BASIC, BEARER, require_own_site, signed_in
 from baludav.answering import answering, guards_with
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
+from baludav.limits.reached import note
 from baludav.log.setup import failed
 from sync_ext import changes, conflicts, devices, events, files, history, locks, openapi, plan, problems, reading
 from sync_ext.endpoints import BASE, JSON, Call, Endpoint, Ground
@@ -107,6 +108,7 @@ class Api:
         failure = _named(error)
         environ = request.env
         failed(environ, failure if isinstance(error, falcon.HTTPError) else error)
+        note(environ, failure)
         principal, method = environ.get("baludav.principal"), environ["REQUEST_METHOD"]
         self._ground.trail.refused(principal, failure, method, environ["PATH_INFO"])
         problem = problems.problem_of(failure)

@@ -12,7 +12,6 @@ import abc
 import contextlib
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from baludav.accounts.accounts import Principal
@@ -20,12 +19,12 @@ from baludav.accounts.signin import SignIn
 from baludav.db.bell import Listening
 from baludav.db.engine import Database
 from baludav.errors import Failure, TooManyListeners, Unavailable
+from baludav.limits.turns import Turns
 from baludav.tree.records.news import News, Seen
 from baludav.tree.tree import Tree, UserTree
 
-MOST = 2000  # in one process
-MOST_OF_A_USER = 1000  # there
 _RETRY_SECONDS = 30
+_ALL = 0  # the row of `turns` in which all count; a user's is the id
 
 
 class Audience:
@@ -71,13 +70,14 @@ class Listeners:
     """All who wait in one process; the source of their bodies.
 
     Args:
-        heartbeat: seconds without an event after which a listener is told that there is none.
+        turns: counts who waits, in all processes.
         most, most_of_a_user: who may wait at a time.
+        heartbeat: seconds without an event after which a listener is told that there is none.
     """
 
     def __init__(
-        self, database: Database, tree: Tree, sign_in: SignIn, *,
-        heartbeat: float = 15.0, most: int = MOST, most_of_a_user: int = MOST_OF_A_USER,
+        self, database: Database, tree: Tree, sign_in: SignIn, turns: Turns, *, most: int, most_of_a_user: int,
+        heartbeat: float = 15.0,
     ) -> None:  # fmt: skip
         self.heartbeat = heartbeat
         self._database = database
@@ -87,7 +87,7 @@ class Listeners:
         self._most_of_a_user = most_of_a_user
         self._news = News(database)
         self._audiences: dict[tuple[int, int], Audience] = {}
-        self._counts: Counter[int] = Counter()
+        self._turns = turns
         self._listening: Listening | None = None
         self._lock = threading.Lock()  # one looks at a time, so that no token goes back
 
@@ -98,21 +98,13 @@ class Listeners:
             TooManyListeners, Unavailable: nobody else can wait.
         """
         with self._lock:
-            if self._counts[principal.id] >= self._most_of_a_user:
-                raise TooManyListeners(_RETRY_SECONDS)
-            if self._counts.total() >= self._most:
-                raise Unavailable("As many clients wait for changes as this server takes; try again later")
-            if not self._audiences:
-                self._open()
-                self._news.skip()  # while nobody waited, nobody looked
-            audience = self._audiences.get((principal.id, principal.revision))
-            if audience is None:
-                audience = Audience(self._tree.of(principal))
-                self._audiences[audience.key] = audience
-            else:
-                audience.refresh()
+            self._count(principal.id)
+            try:
+                audience = self._audience_of(principal)
+            except BaseException:
+                self._uncount(principal.id)
+                raise
             audience.members.add(body)
-            self._counts[principal.id] += 1
         return audience
 
     def leave(self, body: "Waiting", audience: Audience) -> None:
@@ -120,7 +112,7 @@ class Listeners:
         with self._lock:
             if body in audience.members:
                 audience.members.remove(body)
-                self._counts[audience.principal.id] -= 1
+                self._uncount(audience.principal.id)
                 if not audience.members:
                     del self._audiences[audience.key]
 
@@ -157,6 +149,30 @@ class Listeners:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+
+    def _count(self, user_id: int) -> None:
+        if not self._turns.enter(user_id, self._most_of_a_user):
+            raise TooManyListeners(_RETRY_SECONDS).at("listeners")
+        if not self._turns.enter(_ALL, self._most):
+            self._turns.leave(user_id)
+            told = "As many clients wait for changes as this server takes; try again later"
+            raise Unavailable(told).at("listeners_total")
+
+    def _uncount(self, user_id: int) -> None:
+        self._turns.leave(user_id)
+        self._turns.leave(_ALL)
+
+    def _audience_of(self, principal: Principal) -> Audience:
+        if not self._audiences:
+            self._open()
+            self._news.skip()  # while nobody waited, nobody looked
+        audience = self._audiences.get((principal.id, principal.revision))
+        if audience is None:
+            audience = Audience(self._tree.of(principal))
+            self._audiences[audience.key] = audience
+        else:
+            audience.refresh()
+        return audience
 
     def _open(self) -> Listening:
         """What is committed from now on is heard."""

@@ -63,7 +63,7 @@ class Server:
         data: data folder; the server makes it.
         workers: worker processes.
         durability: `safe` or `fast`.
-        environment: further variables, such as BALUDAV_MAX_UPLOAD.
+        environment: further variables, such as BALUDAV_LIMITS.
         shares: the configuration key `shares`.
         port: to listen on; 0 for a free one.
         under: a command that runs it, with its arguments.

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 import yaml
 
-from baludav.config import _WSGIDAV_KEYS, ConfigError, Settings, build, load, parse_size
+from baludav.config import _WSGIDAV_KEYS, ConfigError, Limits, Settings, build, load, parse_size
 
 FILE = Path(__file__).resolve().parent.parent / "wsgidav.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
 KEYS = [field.name for field in msgspec.structs.fields(Settings)]
+LIMITS = [field.name for field in msgspec.structs.fields(Limits)]
 
 
 # The file that comes with the project
@@ -22,12 +23,13 @@ KEYS = [field.name for field in msgspec.structs.fields(Settings)]
 def test_every_key_is_in_the_file() -> None:
     raw = yaml.safe_load(TEXT)
     assert list(raw["baludav"]) == KEYS
+    assert list(raw["baludav"]["limits"]) == LIMITS
     assert set(raw) - {"baludav"} <= _WSGIDAV_KEYS
 
 
 def test_every_key_is_explained() -> None:
     """A comment stands before each key, on the same level."""
-    for indent, keys in (("", set(yaml.safe_load(TEXT)) - {"baludav"}), ("  ", set(KEYS))):
+    for indent, keys in (("", set(yaml.safe_load(TEXT)) - {"baludav"}), ("  ", set(KEYS)), ("    ", set(LIMITS))):
         for key in keys:
             assert re.search(rf"^{indent}# .+\n{indent}{key}:", TEXT, re.MULTILINE), key
 
@@ -89,6 +91,15 @@ def test_the_environment_overrides_the_file(name: str, value: str, key: str, exp
     assert getattr(load(FILE, {name: value}).settings, key) == expected
 
 
+def test_limits_from_the_environment() -> None:
+    """They take the place of the section; a mistake is traced to the variable and the key."""
+    given = {"BALUDAV_LIMITS": '{"upload": "2MB", "name_bytes": 100}'}
+    assert load(FILE, given).settings.limits == Limits(upload=2_000_000, name_bytes=100)
+    for value, told in (('{"locks": 0}', "locks: 0 is too "), ('{"lcks": 1}', "lcks: unknown"), ("1", "must hold")):
+        with pytest.raises(ConfigError, match=rf"^BALUDAV_LIMITS: {told}"):
+            load(FILE, {"BALUDAV_LIMITS": value})
+
+
 def test_every_key_has_its_variable() -> None:
     """A wrong value is traced to the variable, so it was read from there."""
     for key in KEYS:
@@ -132,8 +143,14 @@ def test_paths_are_meant_from_where_they_are_written(tmp_path: Path, monkeypatch
         ("baludav:\n  durability: maybe", r":2: baludav.durability: "),
         ("baludav:\n  workers: -1", r":2: baludav.workers: "),
         ("baludav:\n  workers: many", r":2: baludav.workers: "),
-        ("baludav:\n  keep_alive_seconds: 0", r":2: baludav.keep_alive_seconds: "),
-        ("baludav:\n  max_upload: 5 apples", r":2: baludav.max_upload: '5 apples' is no size; write for example"),
+        ("baludav:\n  graceful_seconds: 0", r":2: baludav.graceful_seconds: "),
+        ("baludav:\n  limits: 3", r":2: baludav.limits: must hold keys"),
+        ("baludav:\n  limits:\n    lcks: 3", r":3: baludav.limits.lcks: unknown key; known are request_line, "),
+        ("baludav:\n  limits:\n    locks: 0", r":3: baludav.limits.locks: 0 is too small; 1 is the least$"),
+        ("baludav:\n  limits:\n    locks: many", r":3: baludav.limits.locks: 'many' is no number$"),
+        ("baludav:\n  limits: {name_bytes: 256}", r":2: baludav.limits.name_bytes: 256 is too large; 255 is the most$"),
+        ("baludav:\n  limits: {headers: 1KiB}", r":2: baludav.limits.headers: '1KiB' is too small; 4096 is the least$"),
+        ("baludav:\n  limits: {upload: 5 apples}", r":2: baludav.limits.upload: '5 apples' is no size; write for"),
         ("baludav:\n  shares:\n    photos: {path: /x}", r":2: baludav.shares: .*unknown field `path`"),
         ("baludav:\n  shares:\n    a/b: {folder: /x}", r"'a/b' cannot be the name"),
         ("baludav:\n  shares:\n    homes: {folder: /x}", r"'homes' is also the name of a share"),

@@ -16,7 +16,7 @@ STOREYS = [
     ["providers", "sync_ext"],
     ["baludav.tree", "baludav.answering"],
     ["baludav.accounts"],
-    ["baludav.db"],
+    ["baludav.db", "baludav.limits"],
     [
         "baludav.config",
         "baludav.cors",

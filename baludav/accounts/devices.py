@@ -13,13 +13,12 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from baludav.accounts import passwords
 from baludav.accounts.accounts import SEEN_EVERY, Credential
+from baludav.config import Limits
 from baludav.db import audit
 from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.db.tables import conflicts, devices, users
 from baludav.errors import LimitReached, NotFound
-
-MOST = 100  # devices of one user
 
 
 class Device(NamedTuple):
@@ -79,11 +78,17 @@ _seen = update(devices).where(devices.c.id == bindparam("which")).values(last_se
 class Devices:
     """The devices of all users.
 
+    Attributes:
+        most: of one user.
+
     Args:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, *, most: int = Limits().devices, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.most = most
         self._database = database
         self._clock = clock
 
@@ -111,8 +116,9 @@ class Devices:
 
         def work(connection: Connection) -> None:
             count = connection.scalar(select(func.count()).where(devices.c.user_id == user_id)) or 0
-            if count >= MOST:
-                raise LimitReached(f"You have {count} devices; delete one that you do not use any more")
+            if count >= self.most:
+                told = f"You have {count} devices; delete one that you do not use any more"
+                raise LimitReached(told).at("devices")
             connection.execute(devices.insert(), values)
             audit.record(connection, added._replace(user=_name_of(connection, user_id)))
 

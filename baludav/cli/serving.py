@@ -211,10 +211,12 @@ def _serve(
     context: "SSLContext | None",
 ) -> int:
     from baludav.app import make_app
+    from baludav.limits.common import Common
     from baludav.server.announcing import Announcer
     from baludav.server.workers import ServerOptions, serve
 
     settings = config.settings
+    limits = settings.limits
     is_shown = False
     announcer = Announcer(settings.log_level, settings.log_format)
 
@@ -233,13 +235,19 @@ def _serve(
         port=config.port,
         workers=config.workers,
         ssl=context,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        body_seconds=settings.body_seconds,
+        max_target=limits.request_line,
+        max_head=limits.headers,
+        keep_alive_seconds=limits.keep_alive_seconds,
+        head_seconds=limits.head_seconds,
+        body_seconds=limits.body_seconds,
         graceful_seconds=settings.graceful_seconds,
     )
+    common = Common(2 * options.workers + 2)  # those that leave, after a reload, count too
     try:
         with announcer:
-            return serve(options, lambda: make_app(read()), ready=ready, stopping=announcer.withdraw, listener=listener)
+            return serve(
+                options, lambda: make_app(read(), common), ready=ready, stopping=announcer.withdraw, listener=listener
+            )
     finally:
         if password is not None and not is_shown:  # it could not be learned any more
             click.echo(_welcome(url(config), password))

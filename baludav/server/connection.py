@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from baludav import metrics
+from baludav.limits.reached import reached
 from baludav.log import access
 from baludav.log.access import Answered
 from baludav.log.text import masked
@@ -65,7 +66,7 @@ class Connection:
         self.socket: socket.socket | ssl.SSLSocket = sock
         sock.setblocking(False)
         self.rfile = _Stream(self)
-        self.parser = RequestParser()
+        self.parser = RequestParser(server.options.max_target, server.options.max_head)
         self.remote_addr = ""
         self.remote_port = 0
         self.ssl_env: dict[str, str] = {}
@@ -111,7 +112,7 @@ class Connection:
                 if self.parser.requests and self.parser.requests[0].is_complete:
                     self.is_broken = True  # answer what was understood first
                     return True
-                self.refuse(refused.status)
+                self._refuse(refused)
                 return False
             self._drop_answered()
         return True
@@ -189,15 +190,20 @@ class Connection:
         else:
             self.close()
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, told: str = "") -> None:
         """Answer without a request having been understood, and end the connection."""
         metrics.request("", status, 0.0)
         if access.is_on():
             name = request_id(None, is_trusted=False)
             access.add(Answered(name, self.remote_addr, "", "", "-", "-", status, 0, 0, time.monotonic()))
         with contextlib.suppress(OSError, ssl.SSLError):
-            self.socket.send(simple(status))
+            self.socket.send(simple(status, told))
         self._linger()
+
+    def _refuse(self, refused: Refused) -> None:
+        if refused.limit is not None:
+            reached(refused.limit, self.remote_addr, refused.told)
+        self.refuse(refused.status, refused.told)
 
     def has_data(self) -> bool:
         """Whether there is something to do without waiting for the socket."""

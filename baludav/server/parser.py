@@ -13,8 +13,6 @@ import httptools
 if TYPE_CHECKING:
     from baludav.server.answers import Draft
 
-MAX_TARGET = 16 * 1024  # bytes
-MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -29,11 +27,15 @@ class Refused(Exception):
 
     Attributes:
         status: HTTP status; the connection is closed after it.
+        told: why, for a person; empty where the status says all.
+        limit: of the configuration that was reached.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, told: str = "", limit: str | None = None) -> None:
         super().__init__(status)
         self.status = status
+        self.told = told
+        self.limit = limit
 
 
 class Request:
@@ -81,10 +83,16 @@ class RequestParser:
 
     Attributes:
         requests: those whose head is complete, oldest first.
+
+    Args:
+        max_target: bytes of the address that is asked for.
+        max_head: bytes of the whole head.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_target: int = 16 << 10, max_head: int = 64 << 10) -> None:
         self.requests: deque[Request] = deque()
+        self._max_target = max_target
+        self._max_head = max_head
         self._parser = httptools.HttpRequestParser(self)
         self._past_parser = 0  # bytes of a body that go past it
         self._has_begun = False
@@ -128,8 +136,8 @@ class RequestParser:
                 raise Refused(501) from None
             except httptools.HttpParserError:
                 raise Refused(400) from None
-        if self.is_in_head and self._head_size > MAX_HEAD:
-            raise Refused(431)
+        if self.is_in_head and self._head_size > self._max_head:
+            raise self._too_large()
 
     def _refuse_upgrade(self, data: bytes) -> bytes:
         request = self.requests[-1]
@@ -175,14 +183,14 @@ class RequestParser:
 
     def on_url(self, url: bytes) -> None:
         self._target += url  # a line that spans two reads comes in pieces
-        if len(self._target) > MAX_TARGET:
-            raise Refused(414)
+        if len(self._target) > self._max_target:
+            raise Refused(414, f"An address may have {self._max_target} bytes at most", "request_line")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
         self._fields_size += len(name) + len(value) + 4
-        if self._count > MAX_FIELDS or self._fields_size > MAX_HEAD:
-            raise Refused(431)
+        if self._count > MAX_FIELDS or self._fields_size > self._max_head:
+            raise self._too_large()
         if _CONTROL.search(value):
             raise Refused(400)
         if self._is_in_body:
@@ -197,6 +205,10 @@ class RequestParser:
             raise Refused(400)
         else:
             self._fields[name] = old + (b"; " if name == b"cookie" else b", ") + value
+
+    def _too_large(self) -> Refused:
+        told = f"The head of a request may have {self._max_head} bytes and {MAX_FIELDS} fields at most"
+        return Refused(431, told, "headers")
 
     def on_headers_complete(self) -> None:
         version = self._parser.get_http_version()

@@ -235,10 +235,16 @@ def date_line() -> bytes:
     return _date[1]
 
 
-def simple(status: int, *, keep_alive: bool = False, is_head: bool = False, request_id: str = "") -> bytes:
-    """A short answer of the server's own."""
+def simple(
+    status: int, told: str = "", *, keep_alive: bool = False, is_head: bool = False, request_id: str = ""
+) -> bytes:
+    """A short answer of the server's own.
+
+    Args:
+        told: what it says, if not just the reason phrase.
+    """
     reason = REASONS.get(status, "Error")
-    text = f"{reason}\n".encode()
+    text = f"{told or reason}\n".encode()
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(text)}\r\n"
     close = "" if keep_alive else "Connection: close\r\n"
     named = f"X-Request-Id: {request_id}\r\n" if request_id else ""

@@ -48,6 +48,8 @@ class ServerOptions:
         body_seconds: without a byte of a body, or of room for the answer, after which a client is given up.
         graceful_seconds: for running requests to finish at a stop.
         max_connections: of one worker, if the system allows so many open files; more are answered 503.
+        max_target: bytes of the address that a request is for.
+        max_head: bytes of the whole head of a request.
     """
 
     host: str
@@ -59,6 +61,8 @@ class ServerOptions:
     body_seconds: float = 60
     graceful_seconds: float = 30
     max_connections: int = 4000
+    max_target: int = 16 << 10
+    max_head: int = 64 << 10
 
 
 class Worker(cheroot.wsgi.Server):

@@ -7,7 +7,7 @@ destination is taken aside first, with a record that brings it back if the proce
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -89,6 +89,7 @@ class Copying(Writing):
                 self.require_removable(origin)
                 self.require_locks(origin, terms, is_removal=True)
                 self._admit_replacement(goal, terms, overwrite=overwrite, leaves=origin)
+                self._require_shallow(origin, goal)
                 written = self._rename(origin, origin.known, goal)
         except CrossDevice:
             written = self.copy(source, target, terms, overwrite=overwrite, is_infinite=True)
@@ -123,6 +124,17 @@ class Copying(Writing):
                 size = index.subtree_size(connection, leaves.chain[-1].id)
         self.room_for(target.root, target.place, size)
 
+    def _require_shallow(self, origin: Target, goal: Target) -> None:
+        """What moves may become so deep that its path is none any more.
+
+        Raises:
+            PathTooLong: it would.
+        """
+        depth, known = len(goal.place.path), origin.known
+        if known is not None and known.stat.is_collection and depth > len(origin.place.path):
+            with self.tree.database.reading() as connection:
+                self.require_depth(depth + index.subtree_depth(connection, known.row.id))
+
     def _copy_file(self, resource: Resource, path: Path, terms: Terms, *, overwrite: bool) -> Written:
         place, root = self.writable(path)
         self._admit_replacement(self.unguarded(path), terms, overwrite=overwrite)
@@ -133,6 +145,7 @@ class Copying(Writing):
             if room is not None and source.resource.size > room:
                 raise OverQuota()
             staged = root.storage.stage(place.names[:-1])
+            self._require_room_for_copies(root, [] if resource.id is None else [resource.id])
             sha256 = self._fill(staged, source.fd, source.resource)
             staged.finish(mtime_ns=resource.modified_ns, sync=self.tree.sync)
             reached("synced")
@@ -176,6 +189,8 @@ class Copying(Writing):
                 members = self._own_members(collection)
                 size += sum(known.stat.size for _, known in members if not known.stat.is_collection)
                 self.room_for(root, place, size)
+                if members:
+                    self.require_depth(len(place.path) + len(below) + 1)
                 with root.storage.filling((*staged, *below)) as folder:
                     for name, known in members:
                         relative = (*below, name)
@@ -187,6 +202,7 @@ class Copying(Writing):
                         stat = root.storage.make_folder(made)
                         copied.append(_Copied(relative, known.row.id, stat, root.storage.born_ns(made), None))
                         left.append(relative)
+            self._require_room_for_copies(root, [item.source_id for item in copied])
             if self.tree.sync:
                 root.storage.sync_all(staged)
             root.storage.set_mtime(staged, resource.modified_ns)
@@ -195,6 +211,16 @@ class Copying(Writing):
             raise
         reached("synced")
         return staged, copied
+
+    def _require_room_for_copies(self, root: StorageRoot, sources: Sequence[int]) -> None:
+        """See whether a storage root may have the dead properties of copies, too.
+
+        Args:
+            sources: ids of the resources that are copied.
+        """
+        with self.tree.database.reading() as connection:
+            dead = properties.read_many(connection, sources)
+            self.tree.properties.require(connection, root.id, sum(map(len, dead.values())))
 
     def _own_members(self, place: Place) -> list[tuple[str, Known]]:
         """What lies in a collection itself: a share that appears within the home is not part of it."""

@@ -2,17 +2,17 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, PreconditionFailed, TooLarge
+from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, PathTooLong, PreconditionFailed, TooLarge
 from baludav.tree.http.preconditions import ABSENT, State
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
 from baludav.tree.reading import Terms
-from baludav.tree.records import history, index, journal
+from baludav.tree.records import history, index, journal, properties
 from baludav.tree.records.index import Known, Row
 from baludav.tree.records.journal import Cause
 from baludav.tree.records.locks import Claim
@@ -46,8 +46,9 @@ class Guarding(Register):
         return place, place.root
 
     def check_size(self, size: int) -> None:
-        if self.tree.max_upload is not None and size > self.tree.max_upload:
-            raise TooLarge(f"This server takes up to {self.tree.max_upload} bytes at once")
+        most = self.tree.limits.upload
+        if most is not None and size > most:
+            raise TooLarge(f"This server takes up to {most} bytes at once").at("upload")
 
     def room_for(self, root: StorageRoot, place: Place, length: int | None, *, freed: int = 0) -> int | None:
         """How many bytes an upload may have under the quota; None without a quota.
@@ -103,7 +104,7 @@ class Guarding(Register):
 
         Raises:
             Conflict: the parent is no collection (RFC 4918 §9.7.1).
-            Forbidden: nothing is there, and the configuration wants nothing of this name.
+            Forbidden, PathTooLong: nothing is there, and the configuration wants nothing of this name.
         """
         with self.tree.database.reading() as connection:
             chain = index.chain(connection, root.id, place.names)
@@ -122,9 +123,30 @@ class Guarding(Register):
         return None
 
     def _require_permitted(self, place: Place) -> None:
+        """Refuse what the configuration wants nothing new to be called."""
         name = place.names[-1]
+        self.require_depth(len(place.path))
+        most = self.tree.limits.name_bytes
+        if len(name.encode()) > most:
+            raise PathTooLong(f"A name may have {most} bytes at most").at("name_bytes")
         if self.tree.refused_names.fullmatch(name) is not None:
             raise Forbidden(f"This server takes nothing called {name}")
+
+    def require_depth(self, depth: int) -> None:
+        most = self.tree.limits.path_depth
+        if depth > most:
+            raise PathTooLong(f"A path may have {most} names at most").at("path_depth")
+
+    def require_room_for_properties(
+        self, root: StorageRoot, dead: Mapping[str, bytes | None], resource_id: int | None = None
+    ) -> None:
+        """See whether a storage root may have these dead properties, too."""
+        names = {name for name, value in dead.items() if value is not None}
+        if names:
+            with self.tree.database.reading() as connection:
+                if resource_id is not None:
+                    names.difference_update(properties.read(connection, resource_id))
+                self.tree.properties.require(connection, root.id, len(names))
 
     def parent_of(self, target: Target) -> Row:
         return target.chain[-1] if target.known is None else target.chain[-2]

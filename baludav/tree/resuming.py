@@ -73,8 +73,9 @@ class Resuming(Writing):
                 unfinished = uploads.unfinished(connection, self.principal.id)
             if old is not None and old.sha256 is None:
                 raise MethodNotAllowed("There is an upload of this name already")
-            if len(unfinished) >= uploads.MOST:
-                raise LimitReached("There are too many unfinished uploads; give some up, or wait until they expire")
+            if len(unfinished) >= self.tree.limits.unfinished_uploads:
+                told = "There are too many unfinished uploads; give some up, or wait until they expire"
+                raise LimitReached(told).at("unfinished_uploads")
             begun = root.storage.begin(place.names[:-1])
 
             def work(connection: Connection) -> Begun:

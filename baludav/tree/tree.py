@@ -15,6 +15,7 @@ from baludav.db import audit
 from baludav.db.audit import Kind, happened
 from baludav.db.engine import Database
 from baludav.errors import Failure
+from baludav.limits.turns import Turns
 from baludav.tree.appending import Appending
 from baludav.tree.chunking import Chunking
 from baludav.tree.copying import Copying
@@ -24,6 +25,7 @@ from baludav.tree.locking import Locking
 from baludav.tree.patching import Patching
 from baludav.tree.records.checksums import Checksums
 from baludav.tree.records.locks import Locks
+from baludav.tree.records.properties import Room
 from baludav.tree.records.sizes import Sizes
 from baludav.tree.restoring import Restoring
 from baludav.tree.resuming import Progress
@@ -51,14 +53,20 @@ class Tree:
         epoch: of the index; change tokens of another one say nothing.
         progress: what this process knows of uploads in parts, by their id.
         refused_names: matches what no resource may be called that is not there yet.
+
+    Args:
+        uploading: counts the uploads that each user sends, in all processes.
     """
 
-    def __init__(self, config: Config, database: Database, accounts: Accounts) -> None:
+    def __init__(self, config: Config, database: Database, accounts: Accounts, uploading: Turns) -> None:
         self.config = config
+        self.limits = config.settings.limits
+        self.uploading = uploading
         self.database = database
         self.guards = Guards(config.folder / "guards")
         self.roots = StorageRoots(config, database)
-        self.locks = Locks()
+        self.locks = Locks(self.limits.locks)
+        self.properties = Room(self.limits.properties, self.limits.properties_total)
         self.watches = Watches()
         self.scan = Scan(database, self.guards, self.locks)
         self.sizes = Sizes()
@@ -67,7 +75,6 @@ class Tree:
         self.sync = config.settings.durability == "safe"
         self.epoch = database.note("epoch") or ""
         self.refused_names = _any_of(config.settings.refused_names)
-        self.max_upload = parse_size(config.settings.max_upload)
         self._accounts = accounts
         self._keeper: Keeper | None = None
         self._default_quota = parse_size(config.settings.default_quota)

@@ -17,6 +17,7 @@ from typing import Self
 
 from sqlalchemy import Connection
 
+from baludav import errors
 from baludav.errors import BadRequest, DiskFull, EtagMismatch, Failure, MethodNotAllowed, NotFound, OverQuota
 from baludav.tree.disk.storage import Aside, Staged
 from baludav.tree.guarding import Target
@@ -33,6 +34,7 @@ from baludav.tree.truth.hashes import Hashes
 from baludav.tree.upkeep.expiry import make_room, require_room
 
 NOTHING: Mapping[str, str] = {}
+_RETRY_SECONDS = 2
 _LARGE = 1 << 20  # bytes; whether so much fits is asked before it comes
 
 
@@ -67,9 +69,14 @@ class Incoming:
         self.staged: Staged = root.storage.stage(folder)
 
     def __enter__(self) -> Self:
+        tree = self._user.tree
+        if not tree.uploading.enter(self._user.principal.id, tree.limits.uploads):
+            self.staged.discard()
+            raise errors.TooManyUploads(_RETRY_SECONDS).at("uploads")
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._user.tree.uploading.leave(self._user.principal.id)
         self.staged.discard()
 
     @property
@@ -314,6 +321,7 @@ class Writing(Saving):
             if known is not None:
                 raise MethodNotAllowed("Something is at this path already")
             self.require_locks(target, terms)
+            self.require_room_for_properties(root, dead or {})
             parent = self.parent_of(target)
             cause = self.cause()
 
@@ -323,7 +331,7 @@ class Writing(Saving):
                     connection, root_id=root.id, parent_id=parent.id, name=place.names[-1], stat=stat,
                     born_ns=born_ns, created_ns=cause.at_ns,
                 )  # fmt: skip
-                properties.write(connection, row.id, dead or {})
+                properties.write(connection, row.id, dead or {}, self.tree.properties.of_resource)
                 number = journal.write(connection, row, place.names, "created", cause)
                 return row._replace(changed=number)
 
@@ -376,11 +384,12 @@ class Writing(Saving):
             if known is None:
                 raise NotFound()
             self.require_locks(target, terms)
+            self.require_room_for_properties(root, dead, known.row.id)
             row, stat = known
             is_settled = row.is_settled
 
             def work(connection: Connection) -> None:
-                properties.write(connection, row.id, dead)
+                properties.write(connection, row.id, dead, self.tree.properties.of_resource)
                 if created_ns is not None:
                     index.set_created(connection, row.id, created_ns)
                 if stat != known.stat:

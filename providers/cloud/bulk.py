@@ -16,6 +16,7 @@ from io import BytesIO
 from typing import Any
 
 from baludav.errors import BadRequest, Failure, UnsupportedMediaType
+from baludav.limits.reached import note
 from baludav.tree.paths import parse_decoded, quote
 from providers.cloud import files
 from providers.cloud.call import Call, json_answer
@@ -179,6 +180,7 @@ def _stored(call: Call, path: str, part: _Part, stream: BytesIO | _Part) -> Said
         request = _request(call, path, part, stream)
         written = put.write(request)
     except Failure as failure:
+        note(call.environ, failure)
         return {"error": True, "message": str(failure)}
     said = dict(put.answer_of(request, request.path, written).headers)
     return {

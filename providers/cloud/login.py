@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from baludav.accounts.accounts import Principal
 from baludav.accounts.address import client_address
-from baludav.accounts.devices import MOST
 from baludav.errors import Forbidden, LimitReached, NotFound, NotSignedIn, TooManyRequests
+from baludav.limits.reached import note
 from providers.cloud import page
 from providers.cloud.call import Call, json_answer, text_answer
 from providers.request import Answer, Headers
@@ -105,8 +105,10 @@ def _signed_in(call: Call, client: str, guards: Headers) -> Principal | Answer:
         principal = call.house.sign_in.check(sent.get("user", ""), sent.get("password", ""), _address(call))
         if principal.device_id is not None:
             raise Forbidden("That is the password of a device; sign in with your own")
-        if len(call.house.devices.of(principal.id)) >= MOST:
-            raise LimitReached(f"You have {MOST} devices; end the access of one that you do not use any more")
+        devices = call.house.devices
+        if len(devices.of(principal.id)) >= devices.most:
+            told = f"You have {devices.most} devices; end the access of one that you do not use any more"
+            raise LimitReached(told).at("devices", principal.name)
     except NotSignedIn:
         problem = "Wrong user name or password"
         return _form(call, client, guards, user=sent.get("user", ""), problem=problem, status=403)
@@ -114,6 +116,7 @@ def _signed_in(call: Call, client: str, guards: Headers) -> Principal | Answer:
         problem = f"Too many failed sign-ins; try again in {failure.retry_after} seconds"
         return _form(call, client, [*guards, *failure.headers], problem=problem, status=429)
     except (Forbidden, LimitReached) as failure:
+        note(call.environ, failure)
         return _form(call, client, guards, problem=str(failure), status=failure.status)
     return principal
 

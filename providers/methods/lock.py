@@ -51,7 +51,7 @@ def unlock(request: Request) -> Answer:
 
 def _timeout(request: Request) -> int:
     """Seconds to grant (RFC 4918 §10.7): what the client prefers, no more than the server allows."""
-    most = request.house.config.settings.max_lock_seconds
+    most = request.house.config.settings.limits.lock_seconds
     for wish in (request.header("Timeout") or "").split(","):
         if wish.strip().lower() == "infinite":
             return most

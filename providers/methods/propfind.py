@@ -40,7 +40,7 @@ def _levels(request: Request, top: Resource, depth: str) -> Iterator[list[Resour
     yield [top]
     if depth == "0" or not top.is_collection:
         return
-    limit = request.house.config.settings.infinity_limit
+    limit = request.house.config.settings.limits.listing
     left, count = [top], 1
     while left:
         try:
@@ -52,7 +52,8 @@ def _levels(request: Request, top: Resource, depth: str) -> Iterator[list[Resour
             return
         count += len(members)
         if count > limit:
-            raise Forbidden(f"More than {limit} resources; ask with Depth 1", condition="propfind-finite-depth")
+            told = f"More than {limit} resources; ask with Depth 1"
+            raise Forbidden(told, condition="propfind-finite-depth").at("listing")
         left += [member for member in reversed(members) if member.is_collection]
 
 

@@ -134,8 +134,8 @@ def test_a_device_reads_while_the_disk_is_full(
     assert sign_in.check(None, token, HERE).device_id == device.id
 
 
-def test_a_limit_for_each_user(devices: Devices, accounts: Accounts, bob: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MOST", 2)
+def test_a_limit_for_each_user(devices: Devices, accounts: Accounts, bob: int) -> None:
+    devices.most = 2
     for name in ("one", "two"):
         devices.add(bob, name, "other", "token")
     with pytest.raises(LimitReached):

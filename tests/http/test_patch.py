@@ -213,7 +213,7 @@ def test_of_several_under_a_condition_one_wins(server: Server, user: User) -> No
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[User]:
     """A user with a quota of 1 MB, on a server that takes up to 900 kB at once."""
-    with Server(tmp_path / "data", environment={"BALUDAV_MAX_UPLOAD": "900kB"}) as server:
+    with Server(tmp_path / "data", environment={"BALUDAV_LIMITS": '{"upload": "900kB"}'}) as server:
         server.add_user("alice", quota="1MB")
         yield User(server, "alice")
 

@@ -104,7 +104,7 @@ def uploads(alice: User) -> Iterator[Uploads]:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Uploads]:
     """Of a user with a quota of 1 MB, on a server of its own that takes up to 2 MB at once."""
-    with Server(tmp_path / "data", environment={"BALUDAV_MAX_UPLOAD": "2MB"}) as server:
+    with Server(tmp_path / "data", environment={"BALUDAV_LIMITS": '{"upload": "2MB"}'}) as server:
         server.add_user("alice", quota="1MB")
         yield Uploads(User(server, "alice"))
 

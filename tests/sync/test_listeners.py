@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path as DiskPath
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,14 @@ def house(tmp_path: DiskPath) -> Iterator[House]:
 
 @pytest.fixture
 def listeners(house: House) -> Iterator[Listeners]:
-    listeners = Listeners(house.database, house.tree, house.sign_in, heartbeat=BEAT)
+    listeners = _listeners(house, heartbeat=BEAT)
     yield listeners
     listeners.close()
+
+
+def _listeners(house: House, **options: Any) -> Listeners:
+    bounds = {"most": 100, "most_of_a_user": 100, **options}
+    return Listeners(house.database, house.tree, house.sign_in, house.common.listeners, **bounds)
 
 
 def _principal(house: House, name: str = "alice") -> Principal:
@@ -238,7 +244,7 @@ def test_a_changed_account_ends_the_waiting(
 
 def test_so_many_may_wait_and_no_more(house: House) -> None:
     """For each user and together; who leaves makes room."""
-    listeners = Listeners(house.database, house.tree, house.sign_in, most=5, most_of_a_user=3)
+    listeners = _listeners(house, most=5, most_of_a_user=3)
     streams = [_stream(house, listeners) for _ in range(3)]
     with pytest.raises(TooManyListeners) as refused:
         _stream(house, listeners)
@@ -308,7 +314,7 @@ def test_another_server_iterates(house: House, monkeypatch: pytest.MonkeyPatch, 
             raise OSError(24, "Too many open files")
 
         monkeypatch.setattr(Bell, "_watch", refuse)
-    listeners = Listeners(house.database, house.tree, house.sign_in, heartbeat=0.2)
+    listeners = _listeners(house, heartbeat=0.2)
     stream, user = _stream(house, listeners), user_of(house)
     pieces = iter(stream)
     assert _token(next(pieces)) == str(user.token())

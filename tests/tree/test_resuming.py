@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from baludav.config import Limits
 from baludav.errors import LimitReached, NotFound
 from baludav.tree.reading import NO_TERMS
 from baludav.tree.records import uploads
@@ -92,7 +93,7 @@ def test_what_did_not_is(house: House, user: UserTree, how: str, tmp_path: Path)
 
 def test_there_is_a_limit(user: UserTree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of uploads of one user, and of parts of one upload."""
-    monkeypatch.setattr(uploads, "MOST", 2)
+    user.tree.limits = Limits(unfinished_uploads=2)
     monkeypatch.setattr(uploads, "MOST_PARTS", 2)
     user.begin_upload("u")
     user.begin_upload("v")

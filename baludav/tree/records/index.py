@@ -98,6 +98,12 @@ _subtree_size = Statement(
         below(cast("ColumnElement[int]", bindparam("id")), "below")
     )
 )
+_levels = select(resources.c.id, literal(0).label("level")).where(resources.c.id == bindparam("id"))
+_levels_cte = _levels.cte("levels", recursive=True)
+_levels_cte = _levels_cte.union_all(
+    select(resources.c.id, _levels_cte.c.level + 1).join(_levels_cte, resources.c.parent_id == _levels_cte.c.id)
+)
+_subtree_depth = Statement(select(func.max(_levels_cte.c.level)))
 _delete_subtree = Statement(delete(resources).where(below(cast("ColumnElement[int]", bindparam("gone")), "below")))
 _change_root = Statement(
     update(resources)
@@ -239,6 +245,11 @@ def subtree(connection: Connection, resource_id: int) -> list[Row]:
 def subtree_size(connection: Connection, resource_id: int) -> int:
     """Bytes of all files at and below a resource."""
     return int(_subtree_size.scalar(connection, {"id": resource_id}) or 0)
+
+
+def subtree_depth(connection: Connection, resource_id: int) -> int:
+    """How many names the path of the deepest resource below a resource has more than its own."""
+    return int(_subtree_depth.scalar(connection, {"id": resource_id}) or 0)
 
 
 def add(

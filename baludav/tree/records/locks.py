@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
+from baludav.config import Limits
 from baludav.db.statements import Statement
 from baludav.db.tables import locks, resources, storage_roots, users
 from baludav.errors import Forbidden, Locked, LockTokenMismatch, PreconditionFailed
 from baludav.tree.paths import Path
 from baludav.tree.records import facts, index
 from baludav.tree.records.index import Row
-
-MAX_LOCKS_OF_USER = 1_000
 
 
 class Lock(NamedTuple):
@@ -119,10 +118,12 @@ class Locks:
     """The locks of every storage root.
 
     Args:
+        most: of one user.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, most: int = Limits().locks, clock: Callable[[], float] = time.time) -> None:
+        self._most = most
         self._clock = clock
 
     def has_any(self, connection: Connection, root_id: int) -> bool:
@@ -178,8 +179,8 @@ class Locks:
             if is_exclusive or lock.is_exclusive:
                 raise Locked(lock_root=path_of(connection, lock.resource_id), conflicting=True)
         held = _of_user.scalar(connection, {"user": user_id, "now": now})
-        if held >= MAX_LOCKS_OF_USER:
-            raise Forbidden(f"You hold {held} locks; unlock some first")
+        if held >= self._most:
+            raise Forbidden(f"You hold {held} locks; unlock some first").at("locks")
         lock = Lock(
             new_token(), target.root_id, target.id, user_id, is_exclusive, is_infinite,
             owner_xml, timeout, now, now + timeout, client[:_CLIENT],

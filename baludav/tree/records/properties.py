@@ -10,18 +10,20 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from baludav.db.statements import Statement
-from baludav.db.tables import properties
+from baludav.db.tables import properties, resources
 from baludav.errors import InsufficientStorage
 from baludav.tree.records import facts
 
 MAX_VALUE = 64 * 1024  # bytes of one serialised property
-MAX_PER_RESOURCE = 200
+_PART = 64
 
 _of_one = Statement(select(properties.c.name, properties.c.value).where(properties.c.resource_id == bindparam("of")))
 _of_many = select(properties.c.resource_id, properties.c.name, properties.c.value).where(
     properties.c.resource_id.in_(bindparam("ids", expanding=True))
 )
 _count = Statement(select(func.count()).select_from(properties).where(properties.c.resource_id == bindparam("of")))
+_root_of = select(resources.c.root_id).where(resources.c.id == properties.c.resource_id).scalar_subquery()
+_count_of_root = Statement(select(func.count()).select_from(properties).where(_root_of == bindparam("root")))
 _any = Statement(select(properties.c.resource_id).limit(1))
 _remove = Statement(
     delete(properties).where(properties.c.resource_id == bindparam("of"), properties.c.name == bindparam("which"))
@@ -47,9 +49,41 @@ def read_many(connection: Connection, resource_ids: Iterable[int]) -> dict[int, 
     return found
 
 
-def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes | None]) -> None:
+class Room:
+    """How many dead properties there may be: of a resource, and of all that lie in one storage root.
+
+    The latter are counted now and then. After that a process adds a small part of what there was room for, and then
+    counts again: so together they pass the limit by little, if at all.
+    """
+
+    def __init__(self, of_resource: int, of_root: int) -> None:
+        self.of_resource = of_resource
+        self._of_root = of_root
+        self._free: dict[int, int] = {}  # how many more before the next count, by the storage root's id
+
+    def require(self, connection: Connection, root_id: int, more: int) -> None:
+        """See whether so many more may be in a storage root; to be asked before the change begins.
+
+        Raises:
+            InsufficientStorage: there are too many (RFC 4918 §9.2.1).
+        """
+        if not more:
+            return
+        free = self._free.get(root_id, 0) - more
+        if free < 0:
+            left = self._of_root - (_count_of_root.scalar(connection, {"root": root_id}) or 0) - more
+            if left < 0:
+                told = f"All that is here together may have {self._of_root} dead properties at most"
+                raise InsufficientStorage(told).at("properties_total")
+            free = left // _PART
+        self._free[root_id] = free
+
+
+def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes | None], most: int) -> None:
     """Set or (None) remove dead properties.
 
+    Args:
+        most: that the resource may have.
     Raises:
         InsufficientStorage: a value, or their number, is beyond what is kept (RFC 4918 §9.2.1).
     """
@@ -62,5 +96,5 @@ def write(connection: Connection, resource_id: int, changes: Mapping[str, bytes 
         if len(value) > MAX_VALUE or len(name) > 1024:
             raise InsufficientStorage(f"A property may hold {MAX_VALUE} bytes at most")
         _insert.insert(connection, {"resource_id": resource_id, "name": name, "value": value})
-    if (_count.scalar(connection, {"of": resource_id}) or 0) > MAX_PER_RESOURCE:
-        raise InsufficientStorage(f"A resource may have {MAX_PER_RESOURCE} dead properties at most")
+    if (_count.scalar(connection, {"of": resource_id}) or 0) > most:
+        raise InsufficientStorage(f"A resource may have {most} dead properties at most").at("properties")

@@ -15,7 +15,6 @@ from baludav.tree.paths import Path
 from baludav.tree.records import index
 from baludav.tree.records.history import shown
 
-MOST = 200  # unfinished uploads of one user
 MOST_PARTS = 20_000  # of one upload
 SECONDS = 86_400  # without a new part, until an upload is given up; a finished one is forgotten
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 import requests
 
-from baludav.accounts.devices import MOST
+from baludav.config import Limits
 from tests.http.browser import Browser, Page
 from tests.http.client import basic
 from tests.serving import Server
@@ -223,7 +223,7 @@ def test_the_token_of_a_device_grants_nothing(server: Server) -> None:
 def test_who_has_too_many_devices(server: Server) -> None:
     """It is said on the page, while something can be done about it; nothing is granted."""
     server.add_user("collector")
-    for number in range(MOST):
+    for number in range(Limits().devices):
         made = requests.post(
             f"{server.url}/api/sync/devices",
             json={"name": str(number), "device_type": "other"},
@@ -234,7 +234,7 @@ def test_who_has_too_many_devices(server: Server) -> None:
     login, poll = _begin(server)
     browser = Browser(login)
     answer = browser.submit(*server.auth("collector"))
-    assert (answer.status_code, f"You have {MOST} devices" in answer.text) == (409, True)
+    assert (answer.status_code, f"You have {Limits().devices} devices" in answer.text) == (409, True)
     assert _poll(poll).status_code == 404
     address = f"{server.url}/api/sync/devices/{made.json()['device_id']}"
     assert requests.delete(address, auth=server.auth("collector"), timeout=SECONDS).status_code == 204

@@ -359,7 +359,7 @@ def test_they_count_toward_the_quota_and_survive_a_restart(tmp_path: Path) -> No
 
 
 def test_too_large(tmp_path: Path) -> None:
-    with Server(tmp_path / "data", environment={"BALUDAV_MAX_UPLOAD": "10KB"}) as server:
+    with Server(tmp_path / "data", environment={"BALUDAV_LIMITS": '{"upload": "10KB"}'}) as server:
         server.add_user("ida")
         ida = by_cloud(server, "ida")
         assert Upload(ida)("MKCOL", OC_Total_Length="10001").status_code == 413
