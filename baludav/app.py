@@ -43,7 +43,11 @@ class App(WsgiDAVApp):
             house.database, house.tree, house.sign_in, house.common.listeners, most=limits.listeners_total,
             most_of_a_user=limits.listeners,
         )  # fmt: skip
-        self._api = Api(Ground(house.config, house.tree, house.devices, house.sign_in, house.trail, self._listeners))
+        self._api = Api(
+            Ground(
+                house.config, house.tree, house.devices, house.sign_in, house.trail, self._listeners, house.rates,
+            )
+        )  # fmt: skip
         super().__init__(config)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

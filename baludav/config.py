@@ -82,6 +82,8 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     listeners_total: Count = 2_000
     uploads: Count = 100
     unfinished_uploads: Count = 200
+    requests_per_user: Annotated[int, msgspec.Meta(ge=0)] = 0
+    requests_per_address: Annotated[int, msgspec.Meta(ge=0)] = 0
     keep_alive_seconds: Seconds = 75
     head_seconds: Seconds = 20
     body_seconds: Seconds = 60

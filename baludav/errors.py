@@ -211,6 +211,10 @@ class TooManyListeners(TooManyRequests):
     """You wait for changes on as many connections as one user may; close some, or try again later."""
 
 
+class TooFast(TooManyRequests):
+    """More requests come than one user, or one address, may make; try again later."""
+
+
 class TooManyUploads(TooManyRequests):
     """You send as many files at once as one user may; try again when one of them has arrived."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from baludav.answering import answering, guards_with
+from baludav.answering import Headers, answering, guards_with
 from baludav.errors import Failure, Locked, Unavailable, Unexpected, status_line
 from baludav.limits.reached import note
 from baludav.log.setup import failed
@@ -33,6 +33,8 @@ class Front:
         house = self._config[KEY]
         with answering(environ, start_response, self._guards, house.config.settings) as start:
             try:
+                if house.rates is not None:
+                    house.rates.admit(environ)
                 special = SPECIAL.get(environ["PATH_INFO"])
                 if special is not None:
                     return special(environ, start, house)
@@ -58,15 +60,25 @@ def _path(environ: dict[str, Any]) -> str:
 
 
 def _answer(environ: dict[str, Any], start: Callable[..., Any], failure: Failure) -> Iterable[bytes]:
+    headers, body = refusal(environ["REQUEST_METHOD"], failure, environ.get("baludav.mount", ""))
+    start(status_line(failure.status), headers)
+    return [body]
+
+
+def refusal(method: str, failure: Failure, mount: str = "") -> tuple[Headers, bytes]:
+    """Header fields and body of the answer to a request that fails.
+
+    Args:
+        mount: where the tree appears.
+    """
     hrefs = []
     if isinstance(failure, Locked):
-        hrefs.append(environ.get("baludav.mount", "") + quote(failure.lock_root))
-    if failure.condition or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        hrefs.append(mount + quote(failure.lock_root))
+    if failure.condition or method not in ("GET", "HEAD"):
         kind, body = xml.CONTENT_TYPE, xml.error_body(failure.condition, hrefs, str(failure))
     else:
         kind, body = "text/plain; charset=utf-8", f"{failure}\n".encode()
     headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *failure.headers]
     if isinstance(failure, Unavailable):
         headers.append(("Retry-After", "30"))
-    start(status_line(failure.status), headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    return headers, b"" if method == "HEAD" else body

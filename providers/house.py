@@ -6,6 +6,7 @@ from uuid import UUID
 from baludav.accounts.accounts import Accounts
 from baludav.accounts.devices import Devices
 from baludav.accounts.logins import Logins
+from baludav.accounts.rates import Rates
 from baludav.accounts.signin import SignIn
 from baludav.accounts.trail import Trail
 from baludav.config import Config
@@ -24,6 +25,7 @@ class House:
     Attributes:
         instance: names this installation in the ids of its resources.
         common: what is counted together with other processes.
+        rates: how many requests there may be; None without a limit.
     """
 
     config: Config
@@ -36,6 +38,7 @@ class House:
     tree: Tree
     instance: UUID
     common: Common
+    rates: Rates | None
 
     def close(self) -> None:
         """Close whatever was opened."""
@@ -60,7 +63,8 @@ def open_house(config: Config, common: Common | None = None) -> House:
     trail = Trail(database)
     tree = Tree(config, database, accounts, common.uploads)
     devices = Devices(database, most=config.settings.limits.devices)
+    rates = Rates.of(config.settings, common.requests)
     return House(
         config, database, accounts, devices, Logins(database), SignIn(accounts, trail), trail, tree, UUID(instance),
-        common,
+        common, rates,
     )  # fmt: skip

@@ -38,6 +38,9 @@ class SignIn:
             # Of the methods that change something, the only one that a browser sends for any page without asking first.
             require_own_site(environ, self._config["baludav.house"].config.settings.cors_origins)
         environ["baludav.principal"] = principal
+        rates = self._config["baludav.house"].rates
+        if rates is not None and principal is not None:
+            rates.admit_principal(environ, principal)
         # Empty, as WsgiDAV has it for a request nobody signed.
         environ["wsgidav.auth.user_name"] = principal.name if principal else ""
         environ["wsgidav.auth.realm"] = REALM

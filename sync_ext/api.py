@@ -8,6 +8,7 @@ import falcon
 import msgspec
 
 from baludav.accounts.authorization import BASIC, BEARER, require_own_site, signed_in
+from baludav.accounts.rates import Rates
 from baludav.answering import answering, guards_with
 from baludav.errors import Failure, MethodNotAllowed, NotFound, NotImplementedHere, Unexpected
 from baludav.limits.reached import note
@@ -47,13 +48,23 @@ _GUARDS = [
 ]
 
 
+class _Gate:
+    """Falcon's middleware that counts each request, whatever it asks for."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._rates = rates
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        self._rates.admit(request.env)
+
+
 class Api:
     """The WSGI application of the API."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._guards = guards_with(_GUARDS, ground.config)
-        self._falcon = falcon.App()
+        self._falcon = falcon.App(middleware=[_Gate(ground.rates)] if ground.rates is not None else [])
         self._falcon.add_error_handler(Exception, self._fail)
         self._falcon.add_error_handler(falcon.HTTPError, self._fail)
         for template in dict.fromkeys(one.template for one in ENDPOINTS):
@@ -81,6 +92,8 @@ class Api:
             proxies = self._ground.config.settings.trusted_proxies
             principal = signed_in(environ, self._ground.sign_in, proxies, challenge=f"{BASIC}, {BEARER}")
             environ["baludav.principal"] = principal
+            if self._ground.rates is not None:
+                self._ground.rates.admit_principal(environ, principal)
             if one.changes:
                 require_own_site(environ, self._ground.config.settings.cors_origins)
             query = reading.read_query(request.params, one.query or reading.NoQuery)

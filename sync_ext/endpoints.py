@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from baludav.accounts.accounts import Principal
 from baludav.accounts.devices import Devices
+from baludav.accounts.rates import Rates
 from baludav.accounts.signin import SignIn
 from baludav.accounts.trail import Trail
 from baludav.config import Config
@@ -35,6 +36,7 @@ class Ground:
     sign_in: SignIn
     trail: Trail
     listeners: Listeners
+    rates: Rates | None
 
 
 class Call:

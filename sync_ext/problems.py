@@ -14,6 +14,7 @@ from baludav.errors import (
     Invalid,
     NotSignedIn,
     TokenExpired,
+    TooFast,
     TooLarge,
     TooManyRequests,
     Unavailable,
@@ -26,7 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 _STATE = f"{BASE}/state"
 
 # What a call may answer; each endpoint adds its own.
-ANY = (BadRequest, NotSignedIn, TooManyRequests, Unexpected, Unavailable)
+ANY = (BadRequest, NotSignedIn, TooManyRequests, TooFast, Unexpected, Unavailable)
 CHANGING = (Forbidden,)
 WITH_BODY = (TooLarge, UnsupportedMediaType, Invalid)
 

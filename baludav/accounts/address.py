@@ -67,6 +67,12 @@ def is_of_proxy(environ: Mapping[str, Any], trusted: tuple[str, ...] = ()) -> bo
     return bool(trusted) and _is_trusted(_parsed(str(environ.get("REMOTE_ADDR") or "")), trusted)
 
 
+def is_loopback(address: str) -> bool:
+    """True for an address of this machine itself."""
+    parsed = _parsed(address)
+    return parsed is not None and parsed.is_loopback
+
+
 def counted(address: str) -> str:
     """What failures are counted under: an IPv4 address, or the /64 that one IPv6 customer has at least."""
     parsed = _parsed(address)

@@ -15,9 +15,11 @@ from baludav import cors, metrics
 from baludav.accounts.accounts import Principal
 from baludav.accounts.address import client_address, is_of_proxy
 from baludav.accounts.authorization import credentials
+from baludav.accounts.rates import Rates
 from baludav.answering import guards_with
 from baludav.app import App
-from baludav.errors import Failure
+from baludav.errors import Failure, TooFast
+from baludav.limits.reached import note
 from baludav.log import access
 from baludav.log.access import Answered
 from baludav.origin import request_id
@@ -31,7 +33,7 @@ from baludav.tree.paths import parse
 from baludav.tree.reading import Resource
 from baludav.tree.records.index import Known, Row
 from baludav.tree.tree import UserTree
-from providers.front import GUARDS
+from providers.front import GUARDS, refusal
 from providers.methods import get
 from providers.request import Headers
 
@@ -96,6 +98,7 @@ class HotLane:
 
     def __init__(self, app: App) -> None:
         self._house = app.house
+        self._rates = app.house.rates
         self._mounts = [share.rstrip("/").encode() for share in app.provider_map]
         self._users: dict[int, _User] = {}
         self._methods: dict[bytes, Callable[[_User, Request], tuple[int, Pieces] | None]] = {
@@ -123,7 +126,10 @@ class HotLane:
         begun = time.monotonic()
         try:
             user = self._user(connection, request)
-            answer = None if user is None else make(user, request)
+            answer = None
+            if user is not None:
+                refused = None if self._rates is None else self._count(self._rates, connection, request, user)
+                answer = refused or make(user, request)
         except Failure:
             return False
         except Exception:
@@ -180,6 +186,20 @@ class HotLane:
                 self._users.clear()
             user = self._users[id(principal)] = _User(self._house.tree.of(principal))
         return user
+
+    def _count(
+        self, rates: Rates, connection: "Connection", request: Request, user: _User
+    ) -> tuple[int, Pieces] | None:
+        """Count a request; the answer to one too many."""
+        request.is_counted = True
+        try:
+            rates.admit_address(connection.credentials[2])
+            rates.admit_user(user.tree.principal)
+        except TooFast as failure:
+            note({}, failure)
+            headers, body = refusal(request.method.decode(), failure)
+            return failure.status, (head(failure.status, [*headers, *self._last]), date_line(), b"\r\n", body)
+        return None
 
     def _entry(self, user: _User, target: bytes) -> _Entry | None:
         """What is known of a target; None if it has to be looked for in another way."""

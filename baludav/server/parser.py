@@ -46,12 +46,13 @@ class Request:
         length: announced bytes of the body; None for chunks, 0 for no body.
         chunks: pieces of the body that were received and not read yet.
         is_complete: the whole body was received.
+        is_counted: it was counted for its user and its address.
         draft: what the answer can be kept with.
         is_answered: nobody wants what is still to come of the body.
     """
 
-    __slots__ = ("chunks", "draft", "expects_continue", "fields", "is_answered", "is_complete", "keep_alive", "length",
-                 "method", "received", "target", "version")  # fmt: skip
+    __slots__ = ("chunks", "draft", "expects_continue", "fields", "is_answered", "is_complete", "is_counted",
+                 "keep_alive", "length", "method", "received", "target", "version")  # fmt: skip
 
     def __init__(
         self, method: bytes, target: bytes, version: str, fields: dict[bytes, bytes], keep_alive: bool
@@ -66,6 +67,7 @@ class Request:
         self.draft: tuple[int, int | None, Draft] | None = None
         self.is_complete = False
         self.is_answered = False
+        self.is_counted = False
         self.expects_continue = fields.get(b"expect", b"").lower() == b"100-continue" and version == "1.1"
         coding = fields.get(b"transfer-encoding")
         if coding is None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import cheroot.wsgi
 
 from baludav import metrics
+from baludav.accounts.rates import COUNTED
 from baludav.server import memory
 from baludav.server.balance import Seat
 from baludav.server.bodies import BodyReader
@@ -184,6 +185,8 @@ class Worker(cheroot.wsgi.Server):
             "REMOTE_PORT": str(connection.remote_port),
             "wsgi.input": body,
         }
+        if request.is_counted:
+            environ[COUNTED] = True
         for name, value in request.fields.items():
             if name == b"content-type" or name == b"content-length":
                 key = "CONTENT_TYPE" if name == b"content-type" else "CONTENT_LENGTH"

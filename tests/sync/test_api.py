@@ -28,10 +28,10 @@ class Broken:
 
 def _get(error: Exception) -> tuple[str, dict[str, str], dict[str, Any]]:
     """Status line, header fields and problem document of a GET of the devices."""
-    config = SimpleNamespace(is_encrypted=False, settings=SimpleNamespace(trusted_proxies=(), cors_origins=()))
+    config = SimpleNamespace(settings=SimpleNamespace(trusted_proxies=(), cors_origins=()), is_encrypted=False)
     sign_in = SimpleNamespace(check=lambda name, password, address: BOB)
     trail = SimpleNamespace(refused=lambda principal, failure, method, path: None)
-    api = Api(SimpleNamespace(config=config, devices=Broken(error), sign_in=sign_in, trail=trail))  # type: ignore[arg-type]
+    api = Api(SimpleNamespace(config=config, devices=Broken(error), sign_in=sign_in, trail=trail, rates=None))  # type: ignore[arg-type]
     answers: list[tuple[str, list[tuple[str, str]]]] = []
     environ = {
         "REQUEST_METHOD": "GET",
