@@ -87,6 +87,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     keep_alive_seconds: Seconds = 75
     head_seconds: Seconds = 20
     body_seconds: Seconds = 60
+    transfer_rate: Annotated[int, msgspec.Meta(ge=0)] = 100
 
 
 _SIZES = frozenset(("request_line", "headers", "xml_body", "upload"))

@@ -85,6 +85,12 @@ class MethodNotAllowed(Failure):
     status = 405
 
 
+class RequestTimeout(Failure):
+    """The body came too slowly."""
+
+    status = 408
+
+
 class Conflict(Failure):
     """The parent collection does not exist."""
 
@@ -253,6 +259,11 @@ class DiskFull(InsufficientStorage):
     """The disk is full."""
 
     condition = "sufficient-disk-space"
+
+
+def broken_off(error: EOFError, told: str) -> Failure:
+    """The failure of a request whose body ended too early: the one that its reader has named, if it has named one."""
+    return error if isinstance(error, Failure) else BadRequest(told)
 
 
 REASONS = {

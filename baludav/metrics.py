@@ -42,7 +42,7 @@ COUNTERS = {
 LIMITS = (  # of the configuration: those that are refused beyond
     "request_line", "headers", "xml_body", "upload", "path_depth", "name_bytes", "listing", "properties",
     "properties_total", "locks", "devices", "listeners", "listeners_total", "uploads", "unfinished_uploads",
-    "requests_per_user", "requests_per_address", "head_seconds", "body_seconds",
+    "requests_per_user", "requests_per_address", "head_seconds", "transfer_rate",
 )  # fmt: skip
 GAUGES = {
     "pending_scans": "Storage roots and folders that are to be compared with the index",

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import ParseError
 from defusedxml.ElementTree import DefusedXMLParser
 from lxml import etree
 
-from baludav.errors import BadRequest, Forbidden, TooLarge, UnsupportedMediaType
+from baludav.errors import BadRequest, Failure, Forbidden, TooLarge, UnsupportedMediaType
 from providers.values import serialize_property
 
 MAX_DEPTH = 64
@@ -275,6 +275,8 @@ def _read(stream: Any, length: int) -> bytes:
         try:
             piece = stream.read(min(length, _PIECE))
         except (EOFError, OSError, ValueError) as error:
+            if isinstance(error, Failure):
+                raise  # its reader has named it
             raise BadRequest("The body broke off") from error
         if not piece:
             break

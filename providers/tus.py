@@ -9,7 +9,15 @@ import binascii
 import json
 from typing import Any, NamedTuple
 
-from baludav.errors import BadRequest, Failure, Forbidden, MethodNotAllowed, PreconditionFailed, UnsupportedMediaType
+from baludav.errors import (
+    BadRequest,
+    Failure,
+    Forbidden,
+    MethodNotAllowed,
+    PreconditionFailed,
+    UnsupportedMediaType,
+    broken_off,
+)
 from baludav.tree.appending import Appended
 from baludav.tree.paths import Path, parse_decoded, quote
 from baludav.tree.records.uploads import Begun
@@ -144,7 +152,7 @@ def _append(request: Request, upload: Begun, offset: int) -> Appended:
             checksums=_checksum(request), modified_ns=note.modified_ns,
         )  # fmt: skip
     except EOFError as error:
-        raise BadRequest("The upload broke off; ask how much has come") from error
+        raise broken_off(error, "The upload broke off; ask how much has come") from None
 
 
 def _tell(now: Appended) -> Answer:

@@ -13,6 +13,7 @@ from baludav.errors import (
     Forbidden,
     Invalid,
     NotSignedIn,
+    RequestTimeout,
     TokenExpired,
     TooFast,
     TooLarge,
@@ -29,7 +30,7 @@ _STATE = f"{BASE}/state"
 # What a call may answer; each endpoint adds its own.
 ANY = (BadRequest, NotSignedIn, TooManyRequests, TooFast, Unexpected, Unavailable)
 CHANGING = (Forbidden,)
-WITH_BODY = (TooLarge, UnsupportedMediaType, Invalid)
+WITH_BODY = (RequestTimeout, TooLarge, UnsupportedMediaType, Invalid)
 
 # RFC 6578 wants 403 for a token that says nothing any more; in HTTP's own words it is gone.
 _STATUSES: dict[type[Failure], int] = {TokenExpired: 410}

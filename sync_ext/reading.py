@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from baludav.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+from baludav.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType, broken_off
 from sync_ext.endpoints import JSON
 from sync_ext.types import Body
 
@@ -52,7 +52,7 @@ def read_body(environ: Mapping[str, Any], kind: type[T], most: int) -> T:
     try:
         raw = environ["wsgi.input"].read(most + 1)
     except EOFError as error:
-        raise BadRequest("The body ends too early") from error
+        raise broken_off(error, "The body ends too early") from None
     if len(raw) > most:
         raise TooLarge(f"This call takes up to {most} bytes")
     try:

@@ -240,6 +240,7 @@ def _serve(
         keep_alive_seconds=limits.keep_alive_seconds,
         head_seconds=limits.head_seconds,
         body_seconds=limits.body_seconds,
+        transfer_rate=limits.transfer_rate,
         graceful_seconds=settings.graceful_seconds,
     )
     common = Common(2 * options.workers + 2)  # those that leave, after a reload, count too

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from baludav.errors import RequestTimeout
 from baludav.server.parser import Refused, Request
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ _DRAINED = 1024 * 1024  # bytes of a refused body that are read so that the conn
 
 class ShortBody(EOFError):
     """The client ended the connection, or stopped sending, or broke the framing, before its body was complete."""
+
+
+class SlowBody(RequestTimeout, ShortBody):
+    """The client sends its body too slowly."""
 
 
 class BodyReader:
@@ -31,6 +36,7 @@ class BodyReader:
         self._connection = connection
         self._request = request
         self.has_read_past = False
+        self._is_given_up = False
         self.is_continued = not request.expects_continue
 
     @property
@@ -44,7 +50,7 @@ class BodyReader:
         request = self._request
         if request.is_complete:
             return True
-        if not self.is_continued or self.has_read_past or request.length is None:
+        if self._is_given_up or not self.is_continued or self.has_read_past or request.length is None:
             return False
         return request.length - request.received <= _DRAINED
 
@@ -131,7 +137,8 @@ class BodyReader:
         try:
             count = self._connection.receive_into(view)
         except TimeoutError as error:
-            raise ShortBody("the client stopped sending") from error
+            self._is_given_up = True
+            raise SlowBody(str(error)).at("transfer_rate") from error
         if not count:
             raise ShortBody("the body ends too early")
         return count

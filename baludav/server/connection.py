@@ -23,6 +23,7 @@ from baludav.origin import coming_from, request_id
 from baludav.server.bodies import BodyReader
 from baludav.server.parking import waits
 from baludav.server.parser import Refused, Request, RequestParser
+from baludav.server.patience import Patience
 from baludav.server.responses import BrokenAnswer, Response, simple
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Connection:
         self.is_handed_over = False
         self._needs_handshake = server.options.ssl is not None
         self._is_lingering = False
+        self.patience = Patience(server.options.body_seconds, server.options.transfer_rate)
         self._head_since: float | None = None
         self._unsent: list[memoryview] = []
         # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
@@ -93,6 +95,9 @@ class Connection:
             return False
         if self._needs_handshake:
             return self._is_greeted()
+        is_in_body = bool(self.patience.since)
+        if is_in_body:
+            self.patience.stop()
         while not self._is_ready():
             try:
                 data = self.socket.recv(_RECEIVE)
@@ -106,13 +111,15 @@ class Connection:
                 self.close()
                 return False
             metrics.count("received_bytes", len(data))
+            if is_in_body:
+                self.patience.moved(len(data))
             try:
                 self.parser.feed(data)
             except Refused as refused:
                 if self.parser.requests and self.parser.requests[0].is_complete:
                     self.is_broken = True  # answer what was understood first
                     return True
-                self._refuse(refused)
+                self.refuse(refused)
                 return False
             self._drop_answered()
         return True
@@ -168,6 +175,8 @@ class Connection:
 
     def go_on_sending(self) -> None:
         """Send what the client takes now."""
+        if self.patience.since:
+            self.patience.stop()
         data = self._unsent
         try:
             while data:
@@ -183,27 +192,35 @@ class Connection:
             self.close()
 
     def expire(self) -> None:
-        """The client took too long."""
-        requests = self.parser.requests
-        if (self.parser.is_in_head or (requests and not requests[0].is_answered)) and not self._unsent:
-            self.refuse(408)
+        """The client took too long, unless it has taken enough of its answer meanwhile."""
+        if self.patience.since:
+            self.patience.stop()
+            if self.patience.left:
+                self._set_deadline()
+            elif self._unsent:
+                self._give_up_reader()
+                self.close()
+            elif self.parser.requests[0].is_answered:
+                self.close()
+            else:
+                self.refuse(Refused(408, self.patience.told, "transfer_rate"))
+        elif self.parser.is_in_head:
+            told = f"The head of a request must come in {self.server.options.head_seconds:g} s"
+            self.refuse(Refused(408, told, "head_seconds"))
         else:
             self.close()
 
-    def refuse(self, status: int, told: str = "") -> None:
+    def refuse(self, refused: Refused) -> None:
         """Answer without a request having been understood, and end the connection."""
-        metrics.request("", status, 0.0)
+        metrics.request("", refused.status, 0.0)
         if access.is_on():
             name = request_id(None, is_trusted=False)
-            access.add(Answered(name, self.remote_addr, "", "", "-", "-", status, 0, 0, time.monotonic()))
-        with contextlib.suppress(OSError, ssl.SSLError):
-            self.socket.send(simple(status, told))
-        self._linger()
-
-    def _refuse(self, refused: Refused) -> None:
+            access.add(Answered(name, self.remote_addr, "", "", "-", "-", refused.status, 0, 0, time.monotonic()))
         if refused.limit is not None:
             reached(refused.limit, self.remote_addr, refused.told)
-        self.refuse(refused.status, refused.told)
+        with contextlib.suppress(OSError, ssl.SSLError):
+            self.socket.send(simple(refused.status, refused.told))
+        self._linger()
 
     def has_data(self) -> bool:
         """Whether there is something to do without waiting for the socket."""
@@ -228,14 +245,21 @@ class Connection:
         if self._needs_handshake:
             self._head_since = self._head_since or now
             self.deadline = self._head_since + _HANDSHAKE_SECONDS
-        elif self.parser.requests or self._unsent:
-            self.deadline = now + options.body_seconds
-        elif self.parser.is_in_head:
+            return
+        if self.parser.requests or self._unsent:
+            self.patience.start(self.socket.fileno())
+            self.deadline = now + self.patience.left
+            return
+        self.patience.begin()
+        if self.parser.is_in_head:
             # The whole head must come in this time: a byte now and then does not extend it.
             self._head_since = self._head_since or now
             self.deadline = self._head_since + options.head_seconds
         else:
             self.deadline = now + options.keep_alive_seconds
+
+    def _give_up_reader(self) -> None:
+        reached("transfer_rate", self.remote_addr, self.patience.told)
 
     def _linger(self) -> None:
         """Let the client read the answer before the connection is reset under what it still sends."""
@@ -282,7 +306,7 @@ class Connection:
                     return
                 parked = None
             if self.is_broken and not self.is_closed:
-                self.refuse(400)
+                self.refuse(Refused(400))
         except _GONE:
             self.close()
         except Exception:
@@ -365,7 +389,8 @@ class Connection:
                     self.socket.do_handshake()
                     break
                 except ssl.SSLWantWriteError:
-                    self._wait(select.POLLOUT, _HANDSHAKE_SECONDS)
+                    if not self._poll(select.POLLOUT, _HANDSHAKE_SECONDS):
+                        raise TimeoutError from None
         except ssl.SSLWantReadError:
             return False
         except (OSError, ssl.SSLError):
@@ -382,17 +407,18 @@ class Connection:
         """Wait for bytes; 0 at the end of the stream.
 
         Raises:
-            TimeoutError: nothing came for `body_seconds`.
+            TimeoutError: they come too slowly.
         """
         while True:
             try:
                 count = self.socket.recv_into(view)
                 metrics.count("received_bytes", count)
+                self.patience.moved(count)
                 return count
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(select.POLLIN, self.server.options.body_seconds)
+                self._wait(select.POLLIN)
             except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, self.server.options.body_seconds)
+                self._wait(select.POLLOUT)
             except ConnectionError:
                 return 0
 
@@ -410,10 +436,10 @@ class Connection:
                 else:
                     sent = self.socket.sendmsg(data, (), socket.MSG_MORE if more else 0)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(select.POLLOUT, self.server.options.body_seconds)
+                self._wait_for_room()
                 continue
             except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, self.server.options.body_seconds)
+                self._wait(select.POLLIN)
                 continue
             self._count_sent(sent)
             _advance(data, sent)
@@ -444,7 +470,7 @@ class Connection:
             try:
                 sent = os.sendfile(target, fd, offset, length)
             except BlockingIOError:
-                self._wait(select.POLLOUT, self.server.options.body_seconds)
+                self._wait_for_room()
                 continue
             except OSError as error:
                 if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
@@ -461,12 +487,33 @@ class Connection:
         self.sent += count
         metrics.count("sent_bytes", count)
 
-    def _wait(self, event: int, seconds: float) -> None:
+    def _wait(self, event: int) -> None:
+        """Wait for the client.
+
+        Raises:
+            TimeoutError: it is too slow.
+        """
+        is_ready = False
+        while not is_ready:
+            if not self.patience.left:
+                raise TimeoutError(self.patience.told)
+            self.patience.start(self.socket.fileno())
+            is_ready = self._poll(event, self.patience.left)
+            self.patience.stop()
+
+    def _wait_for_room(self) -> None:
+        """Wait until the client takes more of its answer."""
+        try:
+            self._wait(select.POLLOUT)
+        except TimeoutError:
+            self._give_up_reader()
+            raise
+
+    def _poll(self, event: int, seconds: float) -> bool:
         poll = select.poll()
         poll.register(self.socket.fileno(), event)
         with self.server.pool.blocked():
-            if seconds <= 0 or not poll.poll(seconds * 1000):
-                raise TimeoutError
+            return seconds > 0 and bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         if not self.is_closed:

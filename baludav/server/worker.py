@@ -46,7 +46,8 @@ class ServerOptions:
         ssl: encrypt with it; None for plain HTTP.
         keep_alive_seconds: how long a connection may be idle.
         head_seconds: in which the whole head of a request must come.
-        body_seconds: without a byte of a body, or of room for the answer, after which a client is given up.
+        body_seconds: of waiting for a client that is slower than `transfer_rate`, after which it is given up.
+        transfer_rate: bytes a second of a body, or of an answer.
         graceful_seconds: for running requests to finish at a stop.
         max_connections: of one worker, if the system allows so many open files; more are answered 503.
         max_target: bytes of the address that a request is for.
@@ -60,6 +61,7 @@ class ServerOptions:
     keep_alive_seconds: float = 75
     head_seconds: float = 20
     body_seconds: float = 60
+    transfer_rate: int = 0
     graceful_seconds: float = 30
     max_connections: int = 4000
     max_target: int = 16 << 10

@@ -15,7 +15,7 @@ from email.message import Message
 from io import BytesIO
 from typing import Any
 
-from baludav.errors import BadRequest, Failure, UnsupportedMediaType
+from baludav.errors import BadRequest, Failure, UnsupportedMediaType, broken_off
 from baludav.limits.reached import note
 from baludav.tree.paths import parse_decoded, quote
 from providers.cloud import files
@@ -79,7 +79,7 @@ class _Body:
         try:
             piece: bytes = self._stream.read(most)
         except EOFError as error:
-            raise BadRequest(_BROKEN_OFF) from error
+            raise broken_off(error, _BROKEN_OFF) from None
         if not piece:
             raise BadRequest(_BROKEN_OFF)
         return piece

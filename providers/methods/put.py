@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType
+from baludav.errors import BadRequest, MethodNotAllowed, NotImplementedHere, UnsupportedMediaType, broken_off
 from baludav.tree.http.digests import parse_digest
 from baludav.tree.paths import Path
 from baludav.tree.truth.hashes import LENGTHS
@@ -52,7 +52,7 @@ def receive(request: Request, upload: Incoming, length: int | None) -> None:
         for piece in pieces(request.environ["wsgi.input"], length):
             upload.write(piece)
     except EOFError as error:
-        raise BadRequest(_BROKEN_OFF) from error
+        raise broken_off(error, _BROKEN_OFF) from None
     _require_expected(request, upload.size)
 
 
@@ -79,7 +79,7 @@ def _whole(stream: Any, length: int) -> bytes:
     try:
         data: bytes = stream.read(length)
     except EOFError as error:
-        raise BadRequest(_BROKEN_OFF) from error
+        raise broken_off(error, _BROKEN_OFF) from None
     if len(data) != length:
         raise BadRequest(_BROKEN_OFF)
     return data

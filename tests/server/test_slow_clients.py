@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -114,6 +116,74 @@ def test_a_reader_that_stops_is_given_up(start: Callable[..., Running]) -> None:
         assert server.ask("GET /other HTTP/1.1")[0] == 200
         wait_for(lambda: _connections(server) == 0, 10, "its end")
         assert len(receive_all(connection)) < server.file.stat().st_size
+
+
+HEAD = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+_pause = Event()
+
+
+def test_who_trickles_is_given_up_and_who_gets_on_is_not(start: Callable[..., Running]) -> None:
+    """A byte now and then buys no time, in a body of any size; a slow client that is fast enough has all it needs."""
+    server = start(body_seconds=2, transfer_rate=500)
+    with contextlib.ExitStack() as stack:
+        small, large, steady = (stack.enter_context(server.connect()) for _ in range(3))
+        small.sendall(HEAD % 60_000)
+        large.sendall(HEAD % 1_000_000)
+        steady.sendall(HEAD % 100_000)
+        ended: dict[str, bytes] = {}
+        left = 100_000
+        for number in range(600):
+            for name, connection in (("small", small), ("large", large)):
+                if name not in ended and (said := _trickle(connection)) is not None:
+                    ended[name] = said
+            if left:  # 1,000 bytes a turn: ten times the rate, if a turn takes a fifth of a second
+                steady.sendall(b"x" * 1000)
+                left -= 1000
+            if len(ended) == 2 and number > 60:
+                break
+            _pause.wait(0.05)
+        assert ended["small"].startswith(b"HTTP/1.1 408 ")
+        assert b"In 2 s of waiting fewer than 1000 bytes came or were taken" in ended["small"]
+        assert ended["large"].startswith(b"HTTP/1.1 400 ")  # what the application of the tests makes of it
+        assert b"Connection: close" in ended["large"]
+        steady.sendall(b"x" * left)
+        assert steady.recv(12) == b"HTTP/1.1 200"
+
+
+def _trickle(connection: socket.socket) -> bytes | None:
+    """Send one byte; everything that the server says, if it has had enough."""
+    with contextlib.suppress(OSError):
+        connection.sendall(b"x")
+    readable, _, _ = select.select([connection], [], [], 0)
+    return receive_all(connection) if readable else None
+
+
+def test_who_takes_an_answer_slowly(start: Callable[..., Running]) -> None:
+    """Given up if next to nothing is taken, but not while it gets on, though the kernel sees no room for long."""
+    server = start(body_seconds=2, transfer_rate=500)
+    with contextlib.ExitStack() as stack:
+        idle, steady = (stack.enter_context(_reader(server)) for _ in range(2))
+        wait_for(lambda: _connections(server) == 2, 20, "both downloads")
+        taken = 0
+        for number in range(3000):
+            taken += len(steady.recv(4096))
+            if number % 40 == 0 and taken > 600_000 and _connections(server) == 1:
+                break
+            _pause.wait(0.01)
+        assert _connections(server) == 1
+        assert len(receive_all(idle)) < server.file.stat().st_size
+        for _ in range(100):
+            assert len(steady.recv(1 << 20)) > 0
+
+
+def _reader(server: Running) -> socket.socket:
+    """A client that asks for a large file, and has little room for it."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+    return connection
 
 
 def _connections(server: Running) -> int:
