@@ -5,9 +5,7 @@ connection, answer, and give it back. A silent or slow client waits in epoll and
 """
 
 import contextlib
-import errno
 import logging
-import os
 import select
 import socket
 import ssl
@@ -23,8 +21,8 @@ from baludav.origin import coming_from, request_id
 from baludav.server.bodies import BodyReader
 from baludav.server.parking import waits
 from baludav.server.parser import Refused, Request, RequestParser
-from baludav.server.patience import Patience
 from baludav.server.responses import BrokenAnswer, Response, simple
+from baludav.server.wire import Wire, advance
 
 if TYPE_CHECKING:
     from baludav.server.worker import Worker
@@ -35,7 +33,6 @@ SMALL_BODY = 64 * 1024  # bytes; such a body is received before a thread is give
 _HANDSHAKE_SECONDS = 15.0
 _LINGER_SECONDS = 2.0
 _RECEIVE = 64 * 1024
-_PIECE = 256 * 1024
 _GONE = (ConnectionError, ssl.SSLError, TimeoutError)
 
 
@@ -51,28 +48,24 @@ class _Stream:
         return self._connection.has_data()
 
 
-class Connection:
+class Connection(Wire):
     """Keeps the state of one connection between requests.
 
     Attributes:
         parser: holds the requests that have come.
-        sent: bytes of all answers.
         deadline: monotonic time at which the selector gives up waiting for the client.
         awaited: what the selector waits for at its socket.
         is_broken: nothing more can be understood or answered here.
     """
 
     def __init__(self, server: "Worker", sock: socket.socket, makefile: Any = None) -> None:
-        self.server = server
-        self.socket: socket.socket | ssl.SSLSocket = sock
+        super().__init__(server, sock)
         sock.setblocking(False)
         self.rfile = _Stream(self)
         self.parser = RequestParser(server.options.max_target, server.options.max_head)
-        self.remote_addr = ""
         self.remote_port = 0
         self.ssl_env: dict[str, str] = {}
         self.last_used = time.time()
-        self.sent = 0
         self.deadline = time.monotonic() + server.options.keep_alive_seconds
         self.awaited = 0
         self.is_broken = False
@@ -80,7 +73,6 @@ class Connection:
         self.is_handed_over = False
         self._needs_handshake = server.options.ssl is not None
         self._is_lingering = False
-        self.patience = Patience(server.options.body_seconds, server.options.transfer_rate)
         self._head_since: float | None = None
         self._unsent: list[memoryview] = []
         # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
@@ -184,8 +176,8 @@ class Connection:
                     sent = self.socket.send(data[0])
                 else:
                     sent = self.socket.sendmsg(data)
-                self._count_sent(sent)
-                _advance(data, sent)
+                self.count_sent(sent)
+                advance(data, sent)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._set_deadline()
         except (OSError, ssl.SSLError):
@@ -198,7 +190,7 @@ class Connection:
             if self.patience.left:
                 self._set_deadline()
             elif self._unsent:
-                self._give_up_reader()
+                self.give_up_reader()
                 self.close()
             elif self.parser.requests[0].is_answered:
                 self.close()
@@ -257,9 +249,6 @@ class Connection:
             self.deadline = self._head_since + options.head_seconds
         else:
             self.deadline = now + options.keep_alive_seconds
-
-    def _give_up_reader(self) -> None:
-        reached("transfer_rate", self.remote_addr, self.patience.told)
 
     def _linger(self) -> None:
         """Let the client read the answer before the connection is reset under what it still sends."""
@@ -389,7 +378,7 @@ class Connection:
                     self.socket.do_handshake()
                     break
                 except ssl.SSLWantWriteError:
-                    if not self._poll(select.POLLOUT, _HANDSHAKE_SECONDS):
+                    if not self.poll(select.POLLOUT, _HANDSHAKE_SECONDS):
                         raise TimeoutError from None
         except ssl.SSLWantReadError:
             return False
@@ -401,120 +390,6 @@ class Connection:
         self.receive()
         return True
 
-    # Bytes, in a thread of the pool
-
-    def receive_into(self, view: memoryview) -> int:
-        """Wait for bytes; 0 at the end of the stream.
-
-        Raises:
-            TimeoutError: they come too slowly.
-        """
-        while True:
-            try:
-                count = self.socket.recv_into(view)
-                metrics.count("received_bytes", count)
-                self.patience.moved(count)
-                return count
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(select.POLLIN)
-            except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT)
-            except ConnectionError:
-                return 0
-
-    def send(self, *pieces: bytes | memoryview, more: bool = False) -> None:
-        """Send all of it, in one system call if the socket takes it.
-
-        Args:
-            more: a file follows, and shall leave in the same packet.
-        """
-        data = [memoryview(piece) for piece in pieces if len(piece)]
-        while data:
-            try:
-                if isinstance(self.socket, ssl.SSLSocket):
-                    sent = self.socket.send(data[0])
-                else:
-                    sent = self.socket.sendmsg(data, (), socket.MSG_MORE if more else 0)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait_for_room()
-                continue
-            except ssl.SSLWantReadError:
-                self._wait(select.POLLIN)
-                continue
-            self._count_sent(sent)
-            _advance(data, sent)
-
-    def send_at_once(self, *pieces: bytes) -> bool:
-        """Send all of it without waiting; False if the socket does not take it. For any thread."""
-        data = b"".join(pieces)
-        try:
-            sent = self.socket.send(data)
-            self._count_sent(sent)
-            return sent == len(data)
-        except (OSError, ssl.SSLError):
-            return False
-
-    def send_file(self, fd: int, offset: int, length: int) -> bool:
-        """Send part of a file, without copying it where the socket allows; False if the file is shorter."""
-        if isinstance(self.socket, ssl.SSLSocket):
-            while length:
-                piece = os.pread(fd, min(length, _PIECE), offset)
-                if not piece:
-                    return False
-                self.send(piece)
-                offset += len(piece)
-                length -= len(piece)
-            return True
-        target = self.socket.fileno()
-        while length:
-            try:
-                sent = os.sendfile(target, fd, offset, length)
-            except BlockingIOError:
-                self._wait_for_room()
-                continue
-            except OSError as error:
-                if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
-                    raise ConnectionResetError from error
-                raise
-            if sent == 0:
-                return False
-            self._count_sent(sent)
-            offset += sent
-            length -= sent
-        return True
-
-    def _count_sent(self, count: int) -> None:
-        self.sent += count
-        metrics.count("sent_bytes", count)
-
-    def _wait(self, event: int) -> None:
-        """Wait for the client.
-
-        Raises:
-            TimeoutError: it is too slow.
-        """
-        is_ready = False
-        while not is_ready:
-            if not self.patience.left:
-                raise TimeoutError(self.patience.told)
-            self.patience.start(self.socket.fileno())
-            is_ready = self._poll(event, self.patience.left)
-            self.patience.stop()
-
-    def _wait_for_room(self) -> None:
-        """Wait until the client takes more of its answer."""
-        try:
-            self._wait(select.POLLOUT)
-        except TimeoutError:
-            self._give_up_reader()
-            raise
-
-    def _poll(self, event: int, seconds: float) -> bool:
-        poll = select.poll()
-        poll.register(self.socket.fileno(), event)
-        with self.server.pool.blocked():
-            return seconds > 0 and bool(poll.poll(seconds * 1000))
-
     def close(self) -> None:
         if not self.is_closed:
             self.is_closed = True
@@ -522,11 +397,3 @@ class Connection:
             self.server.forget(self)
             with contextlib.suppress(OSError):
                 self.socket.close()
-
-
-def _advance(data: list[memoryview], sent: int) -> None:
-    """Drop what was sent."""
-    while data and sent >= len(data[0]):
-        sent -= len(data.pop(0))
-    if data:
-        data[0] = data[0][sent:]

@@ -1,0 +1,159 @@
+"""The bytes of a connection, in a thread of the pool: sent and received whole, while its client is patient enough.
+
+The socket does not block. Whoever has to wait for the client says so to the pool, and waits as long as it gets on.
+"""
+
+import errno
+import os
+import select
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from baludav import metrics
+from baludav.limits.reached import reached
+from baludav.server.patience import Patience
+
+if TYPE_CHECKING:
+    from baludav.server.worker import Worker
+
+_PIECE = 256 * 1024
+
+
+class Wire:
+    """The sending and receiving half of a connection.
+
+    Attributes:
+        sent: bytes of all answers.
+        patience: with the client.
+    """
+
+    def __init__(self, server: "Worker", sock: socket.socket) -> None:
+        self.server = server
+        self.socket: socket.socket | ssl.SSLSocket = sock
+        self.remote_addr = ""
+        self.sent = 0
+        self.patience = Patience(server.options.body_seconds, server.options.transfer_rate)
+
+    def receive_into(self, view: memoryview) -> int:
+        """Wait for bytes; 0 at the end of the stream.
+
+        Raises:
+            TimeoutError: they come too slowly.
+        """
+        while True:
+            try:
+                count = self.socket.recv_into(view)
+                metrics.count("received_bytes", count)
+                self.patience.moved(count)
+                return count
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT)
+            except ConnectionError:
+                return 0
+
+    def send(self, *pieces: bytes | memoryview, more: bool = False) -> None:
+        """Send all of it, in one system call if the socket takes it.
+
+        Args:
+            more: a file follows, and shall leave in the same packet.
+        """
+        data = [memoryview(piece) for piece in pieces if len(piece)]
+        while data:
+            try:
+                if isinstance(self.socket, ssl.SSLSocket):
+                    sent = self.socket.send(data[0])
+                else:
+                    sent = self.socket.sendmsg(data, (), socket.MSG_MORE if more else 0)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait_for_room()
+                continue
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN)
+                continue
+            self.count_sent(sent)
+            advance(data, sent)
+
+    def send_at_once(self, *pieces: bytes) -> bool:
+        """Send all of it without waiting; False if the socket does not take it. For any thread."""
+        data = b"".join(pieces)
+        try:
+            sent = self.socket.send(data)
+            self.count_sent(sent)
+            return sent == len(data)
+        except (OSError, ssl.SSLError):
+            return False
+
+    def send_file(self, fd: int, offset: int, length: int) -> bool:
+        """Send part of a file, without copying it where the socket allows; False if the file is shorter."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            while length:
+                piece = os.pread(fd, min(length, _PIECE), offset)
+                if not piece:
+                    return False
+                self.send(piece)
+                offset += len(piece)
+                length -= len(piece)
+            return True
+        target = self.socket.fileno()
+        while length:
+            try:
+                sent = os.sendfile(target, fd, offset, length)
+            except BlockingIOError:
+                self._wait_for_room()
+                continue
+            except OSError as error:
+                if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                    raise ConnectionResetError from error
+                raise
+            if sent == 0:
+                return False
+            self.count_sent(sent)
+            offset += sent
+            length -= sent
+        return True
+
+    def count_sent(self, count: int) -> None:
+        self.sent += count
+        metrics.count("sent_bytes", count)
+
+    def _wait(self, event: int) -> None:
+        """Wait for the client.
+
+        Raises:
+            TimeoutError: it is too slow.
+        """
+        is_ready = False
+        while not is_ready:
+            if not self.patience.left:
+                raise TimeoutError(self.patience.told)
+            self.patience.start(self.socket.fileno())
+            is_ready = self.poll(event, self.patience.left)
+            self.patience.stop()
+
+    def _wait_for_room(self) -> None:
+        """Wait until the client takes more of its answer."""
+        try:
+            self._wait(select.POLLOUT)
+        except TimeoutError:
+            self.give_up_reader()
+            raise
+
+    def poll(self, event: int, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self.socket.fileno(), event)
+        with self.server.pool.blocked():
+            return seconds > 0 and bool(poll.poll(seconds * 1000))
+
+    def give_up_reader(self) -> None:
+        reached("transfer_rate", self.remote_addr, self.patience.told)
+
+
+def advance(data: list[memoryview], sent: int) -> None:
+    """Drop what was sent."""
+    while data and sent >= len(data[0]):
+        sent -= len(data.pop(0))
+    if data:
+        data[0] = data[0][sent:]
