@@ -116,6 +116,7 @@ class Wire:
         return True
 
     def count_sent(self, count: int) -> None:
+        """Count bytes of an answer that the socket has taken."""
         self.sent += count
         metrics.count("sent_bytes", count)
 
@@ -142,12 +143,14 @@ class Wire:
             raise
 
     def poll(self, event: int, seconds: float) -> bool:
+        """Wait for the socket while others of the pool run; False if nothing has happened in this time."""
         poll = select.poll()
         poll.register(self.socket.fileno(), event)
         with self.server.pool.blocked():
             return seconds > 0 and bool(poll.poll(seconds * 1000))
 
     def give_up_reader(self) -> None:
+        """Note that the client took next to nothing of its answer."""
         reached("transfer_rate", self.remote_addr, self.patience.told)
 
 
