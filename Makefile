@@ -13,9 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 serve: $(RUN_STAMP)
 	@exec $(BIN)/baludav serve
 
-# A file's tests stay together, so that they share the server they start.
+# A file's tests stay together, so that they share the server they start; in their order, which ends with short files.
 test: $(TEST_STAMP)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(TEST_STAMP)
 	@$(BIN)/ruff check .

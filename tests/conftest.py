@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -16,6 +17,11 @@ settings.register_profile(
     "baludav", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("baludav")
+
+# Run in the background or by nohup, a process ignores these, and so would the servers and commands it starts.
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 _numbers = itertools.count()
 

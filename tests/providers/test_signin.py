@@ -42,7 +42,7 @@ def call(door: Door) -> Any:
         return body
 
     settings = SimpleNamespace(trusted_proxies=("10.0.0.1",))
-    house = SimpleNamespace(sign_in=door, config=SimpleNamespace(settings=settings))
+    house = SimpleNamespace(sign_in=door, rates=None, config=SimpleNamespace(settings=settings))
     middleware = SignIn(None, following, {"baludav.house": house})
 
     def call(method: str = "GET", path: str = "/dav/", **environ: str) -> dict[str, Any]:
