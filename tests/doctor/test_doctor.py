@@ -5,6 +5,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from email.utils import formatdate
@@ -250,12 +251,18 @@ def test_what_is_spoiled_is_named(backend: Server, spoiler: type[Spoiler], about
 # Another server
 
 
-def test_apache(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account can reach."""
+    with tempfile.TemporaryDirectory(prefix="baludav-doctor-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_apache(open_folder: Path) -> None:
     """mod_dav bears most clients; what it lacks is noted, and nothing is called a failure that is none."""
-    folder = tmp_path_factory.mktemp("apache", numbered=True)
-    for place in (folder, *list(folder.parents)[:2]):
-        place.chmod(0o755)  # Apache does not run as root
-    server = Apache(folder / "served")
+    server = Apache(open_folder / "served")  # which does not run as root
     server.lay()
     (server.root / "index.html").write_text("here")
     server.settle()
