@@ -16,8 +16,7 @@ from tests.conformance.trees import contents, plant
 from tests.serving import Server, wait_for
 
 SECONDS = 120
-SMALL_FILES = int(os.environ.get("BALUDAV_TEST_SMALL_FILES", "400"))
-"""How many are synced at once; `BALUDAV_TEST_SMALL_FILES=2000` takes half a minute."""
+SMALL_FILES = 2_000
 _numbers = itertools.count()
 
 
