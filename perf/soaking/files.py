@@ -105,9 +105,12 @@ class Files(Keeper):
         self._note = seen
 
     def _lock(self) -> None:
-        if not self.held:
+        # Not the one with the note, which is lost when a worker dies between rename and commit of a PUT over it: that
+        # is a known fault of the server, which mends the bytes and forgets what else was known of the file.
+        there = sorted(self.held.keys() - {_NOTED})
+        if not there:
             return
-        name, body = self.chance.choice(sorted(self.held)), self.new_body()
+        name, body = self.chance.choice(there), self.new_body()
         target = self.target(name)
         try:
             answer = self.line.ask("LOCK", target, 200, body=_LOCK, Timeout="Second-600", Depth="0")
