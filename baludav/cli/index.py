@@ -81,7 +81,7 @@ def _inspect(asked: Asked) -> int:
     with opened(asked.config()) as house, progress("Inspecting") as report:
         findings = inspect(house.tree, report)
     for finding in findings:
-        click.echo(one_line(f"{finding.where}: {finding.what}; {finding.todo}"))
+        click.echo(one_line(f"{finding.where}: {finding.what}; {finding.advice}"))
     if findings:
         return told(f"{count(len(findings), 'finding')}; nothing was changed")
     click.echo("Index, files and history agree in every byte")

@@ -201,7 +201,7 @@ def test_what_is_planted_is_found(folder: Path, plant: Plant, where: str, what: 
     house.close()
     findings = found(folder)
     assert [one for one in findings if where in one.where and what in one.what], findings
-    assert all(one.todo for one in findings)
+    assert all(one.advice for one in findings)
 
 
 def test_everything_at_once(folder: Path) -> None:

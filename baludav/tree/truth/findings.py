@@ -17,12 +17,12 @@ class Finding(NamedTuple):
 
     Attributes:
         where: a storage root and a path in it.
-        todo: what to do about it.
+        advice: what to do about it.
     """
 
     where: str
     what: str
-    todo: str
+    advice: str
 
 
 class Counted:

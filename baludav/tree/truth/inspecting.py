@@ -67,8 +67,8 @@ def inspect(tree: "Tree", progress: Progress, *, patience: float = PATIENCE) -> 
             found += of_history(tree, root, counted, patience)
             found += _of_rows(tree, root)
         except Failure as failure:
-            todo = "mend that, and check again"
-            found.append(Finding(f"{root.kind} {root.name}", f"cannot be read: {failure}", todo))
+            advice = "mend that, and check again"
+            found.append(Finding(f"{root.kind} {root.name}", f"cannot be read: {failure}", advice))
     return found
 
 
@@ -86,13 +86,13 @@ def _count(tree: "Tree", root: StorageRoot) -> int:
 
 
 def _of_database(tree: "Tree") -> Iterator[Finding]:
-    todo = "stop the server, put a backup of index.db in its place, and run `baludav index restored`"
+    advice = "stop the server, put a backup of index.db in its place, and run `baludav index restored`"
     with tree.database.reading() as connection:
         if connection.dialect.name != "sqlite":
             return
         for (problem,) in connection.execute(text("PRAGMA integrity_check")).all():
             if problem != "ok":
-                yield Finding("index", f"the database is damaged: {' '.join(str(problem).split())}", todo)
+                yield Finding("index", f"the database is damaged: {' '.join(str(problem).split())}", advice)
         for table, row, parent, _ in connection.execute(text("PRAGMA foreign_key_check")).all():
             yield Finding("index", f"row {row} of {table} belongs to nothing in {parent}", "no client sees it")
 
@@ -143,9 +143,9 @@ def _has(root: StorageRoot, path: Path, row: Row) -> bool:
 def _told(tree: "Tree", root: StorageRoot, path: Path) -> Iterator[Finding]:
     row, stat = _seen(tree, root, path)
     if row is not None or stat is not None:  # else it was deleted just now
-        what, todo = _difference(root, path, row, stat)
+        what, advice = _difference(root, path, row, stat)
         if what:
-            yield Finding(where(root, path), what, todo)
+            yield Finding(where(root, path), what, advice)
 
 
 def _difference(root: StorageRoot, path: Path, row: Row | None, stat: Stat | None) -> tuple[str, str]:
@@ -197,8 +197,8 @@ def _of_rows(tree: "Tree", root: StorageRoot) -> Iterator[Finding]:
         size += int(connection.scalar(_of_uploads, {"root": root.id}) or 0)
         used = index.used(connection, root.id)
     for number in sorted(set(names) - known):
-        todo = "no client sees it; `baludav index rebuild` takes in its file, if there is one"
-        yield Finding(place, f"row {number} ({names[number]}) is in no collection", todo)
+        advice = "no client sees it; `baludav index rebuild` takes in its file, if there is one"
+        yield Finding(place, f"row {number} ({names[number]}) is in no collection", advice)
     for version in versions:
         if version.resource_id not in names:
             yield Finding(place, f"version {version.id} is of no file", "no client sees it; it expires by itself")

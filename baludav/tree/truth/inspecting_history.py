@@ -61,11 +61,11 @@ def of_history(tree: "Tree", root: StorageRoot, counted: Counted, patience: floa
         if path in now.begun:
             yield Finding(where(root, path), "bytes of an unfinished upload are missing", "the next start forgets it")
         elif path in now.entries:
-            todo = "restore the file from a backup, or let the next start forget it"
-            yield Finding(where(root, path), f"{_named(now.entries[path])}: the bytes are missing", todo)
+            advice = "restore the file from a backup, or let the next start forget it"
+            yield Finding(where(root, path), f"{_named(now.entries[path])}: the bytes are missing", advice)
         else:
-            todo = "the next start puts it into the history, or removes what is left of an upload"
-            yield Finding(where(root, path), "kept, but the index does not know what it is", todo)
+            advice = "the next start puts it into the history, or removes what is left of an upload"
+            yield Finding(where(root, path), "kept, but the index does not know what it is", advice)
     for path, entry in now.entries.items():
         if path not in now.missing:
             yield from _of_entry(tree, root, path, entry, counted)
@@ -89,9 +89,9 @@ def _of_entry(
             wrong += [(names, what)] if what else []
     wrong += [(names, "in the index, but not on the disk") for names in expected]
     if wrong and _history(tree, root).entries.get(kept) == entry:  # it was neither restored nor removed meanwhile
-        todo = "it cannot be restored as it was; a backup may have it"
+        advice = "it cannot be restored as it was; a backup may have it"
         for names, what in wrong:
-            yield Finding(where(root, (*kept, *names)), f"{_named(entry)}: {what}", todo)
+            yield Finding(where(root, (*kept, *names)), f"{_named(entry)}: {what}", advice)
 
 
 def _expected(tree: "Tree", root: StorageRoot, entry: Deleted) -> dict[Path, tuple[int, str | None]]:
