@@ -1,7 +1,7 @@
 """The clock is set a day back or forward while the server runs: nothing is lost, or taken for what it is not."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,23 +11,10 @@ from baludav.tree.reading import NO_TERMS
 from baludav.tree.tree import UserTree
 from baludav.tree.upkeep.expiry import expire_all
 from providers.house import House
-from tests.crash.installation import agreed, open_installation, path, prepare, put, user_of
+from tests.crash.installation import agreed, path, put, user_of
 
 DAY = 86_400
 SetClock = Callable[[float], None]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    prepare(tmp_path)
-    house = open_installation(tmp_path)
-    yield house
-    house.close()
-
-
-@pytest.fixture
-def user(house: House) -> UserTree:
-    return user_of(house)
 
 
 @pytest.fixture
