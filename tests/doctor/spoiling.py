@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.proxy.front import Front
+from tests.proxy.front import Front, temporary_places
 from tests.serving import free_port
 
 SECONDS = 60
@@ -34,9 +34,6 @@ class WrongNginx(Front):
         for right, wrong in spoiled.items():
             assert right in server
             server = server.replace(right, wrong)
-        places = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         config = folder / "nginx.conf"
         config.write_text(
             f"""
@@ -46,7 +43,7 @@ class WrongNginx(Front):
             error_log {folder}/error.log;
             events {{ }}
             http {{
-                {places}
+                {temporary_places(folder)}
                 access_log off;
                 upstream backend {{ server 127.0.0.1:{backend}; }}
                 server {{

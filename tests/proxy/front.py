@@ -84,6 +84,12 @@ class Front:
         return False
 
 
+def temporary_places(folder: Path) -> str:
+    """What has nginx keep its temporary files in a folder of its own."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+
+
 class Nginx(Front):
     """nginx in a folder of its own, with the blocks of the README inside what Debian's configuration has around them.
 
@@ -113,9 +119,6 @@ class Nginx(Front):
         inside = replaced(readme("nginx", "internal;"), paths)
         assert blocks.endswith("}\n")
         blocks = readme("nginx", "map ") + blocks.removesuffix("}\n") + inside + "}\n"
-        places = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         config = folder / "nginx.conf"
         config.write_text(
             f"""
@@ -126,7 +129,7 @@ class Nginx(Front):
             error_log {folder}/error.log;
             events {{ }}
             http {{
-                {places}
+                {temporary_places(folder)}
                 sendfile on;
                 tcp_nopush on;
                 include /etc/nginx/mime.types;
