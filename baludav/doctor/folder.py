@@ -6,18 +6,12 @@ import secrets
 import time
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote, unquote
-from xml.etree.ElementTree import ParseError
+from urllib.parse import quote, unquote, urlsplit
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
+from baludav.doctor.finding import Ill
+from baludav.doctor.multistatus import DAV, asking, responses
 from baludav.doctor.wire import Answer, Broken, Client
 
-_TRASH = (
-    b'<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:nc="http://nextcloud.org/ns"><d:prop>'
-    b"<nc:trashbin-original-location/></d:prop></d:propfind>"
-)
 _LOCATION = "{http://nextcloud.org/ns}trashbin-original-location"
 
 
@@ -35,7 +29,6 @@ class Folder:
         self.top = client.address.path + self.name
         self.made: Answer | None = None
         self.is_left = False
-        self._locks: dict[str, str] = {}
         self._may_be_there = False
 
     def __enter__(self) -> Self:
@@ -51,11 +44,8 @@ class Folder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if not self._may_be_there:
             return
-        for token, target in list(self._locks.items()):
-            with contextlib.suppress(Broken):
-                self._client("UNLOCK", target, Lock_Token=f"<{token}>")
         self.is_left = not self._is_removed()
-        with contextlib.suppress(Broken, ParseError, DefusedXmlException):
+        with contextlib.suppress(Broken, Ill):
             self._empty_trash()
 
     def target(self, name: str) -> str:
@@ -66,23 +56,24 @@ class Folder:
         """The same with scheme and host, as most clients write it in Destination."""
         return self._client.address.origin + self.target(name)
 
-    def locked(self, name: str, answer: Answer) -> str:
-        """The token of a lock that was taken, which is given back at the end if nobody does before."""
-        token = answer.field("Lock-Token").strip("<>")
-        if token:
-            self._locks[token] = self.target(name)
-        return token
-
-    def unlocked(self, token: str) -> None:
-        self._locks.pop(token, None)
-
     def _is_removed(self) -> bool:
         for pause in (0, 1, 3):  # what was broken off may still be under way there
             time.sleep(pause)
-            with contextlib.suppress(Broken):
-                if self._client("DELETE", self.top + "/").status in (200, 204, 404):
+            with contextlib.suppress(Broken, Ill):
+                status = self._client("DELETE", self.top + "/").status
+                if status in (207, 423):
+                    self._unlock()
+                    status = self._client("DELETE", self.top + "/").status
+                if status in (200, 204, 404):
                     return True
         return False
+
+    def _unlock(self) -> None:
+        """Give back every lock in here, also one whose token never arrived, since LOCK was broken off."""
+        for response in responses(self._client("PROPFIND", self.top + "/", asking(f"{DAV}lockdiscovery"), Depth="1")):
+            target = urlsplit(response.findtext(f"{DAV}href", "")).path
+            for token in response.iterfind(f".//{DAV}locktoken/{DAV}href"):
+                self._client("UNLOCK", target, Lock_Token=f"<{token.text}>")
 
     def _empty_trash(self) -> None:
         """Remove from the trash what lay in here, where the server has the trash of Nextcloud's clients."""
@@ -91,12 +82,10 @@ class Folder:
         if user is None:
             return
         trash = f"/remote.php/dav/trashbin/{quote(user, safe='')}/trash/"
-        listed = self._client("PROPFIND", trash, _TRASH, Depth="1")
-        if listed.status != 207:
-            return
-        for response in fromstring(listed.body).iterfind("{DAV:}response"):
+        listed = self._client("PROPFIND", trash, asking(_LOCATION), Depth="1")
+        for response in responses(listed):
             location = response.findtext(f".//{_LOCATION}", "").strip("/")
-            href = response.findtext("{DAV:}href", "")
+            href = response.findtext(f"{DAV}href", "")
             if self.name in location.split("/") and unquote(href).startswith(unquote(trash)):
                 self._client("DELETE", href)
 

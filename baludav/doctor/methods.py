@@ -2,7 +2,7 @@
 
 from baludav.doctor.finding import Ill
 from baludav.doctor.multistatus import DAV, asking
-from baludav.doctor.visit import LOCKINFO, Visit
+from baludav.doctor.visit import Visit
 
 _REFUSED = frozenset({403, 405, 406, 501})
 _PROPPATCH = (
@@ -46,8 +46,7 @@ def _tried(visit: Visit) -> list[tuple[str, int]]:
         ("MOVE", visit("MOVE", "method 2.txt", Destination=folder.url("method 3.txt")).status),
     ]
     if "2" in visit.dav or visit.is_baludav:
-        answer = visit("LOCK", "method.txt", LOCKINFO, Depth="0", Timeout="Second-60")
-        token = folder.locked("method.txt", answer)
+        answer, token = visit.lock("method.txt", Depth="0")
         found += [("LOCK", answer.status), ("UNLOCK", visit.unlock("method.txt", token or "urn:none").status)]
     if visit.is_baludav:
         partly = {"Content_Type": "application/x-sabredav-partialupdate", "X_Update_Range": "append"}

@@ -7,7 +7,7 @@ from baludav.doctor.folder import Folder
 from baludav.doctor.multistatus import asking, properties, responses
 from baludav.doctor.wire import Answer, Client
 
-LOCKINFO = (
+_LOCKINFO = (
     b'<?xml version="1.0" encoding="utf-8"?><D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
     b"<D:locktype><D:write/></D:locktype><D:owner><D:href>baludav doctor</D:href></D:owner></D:lockinfo>"
 )
@@ -49,12 +49,9 @@ class Visit:
         return {tag: "".join(element.itertext()) for tag, element in found[0].items()} if found else {}
 
     def lock(self, name: str, /, **fields: str) -> tuple[Answer, str]:
-        """The answer to LOCK and the token, which is given back at the end in any case."""
-        answer = self("LOCK", name, LOCKINFO, Timeout="Second-600", **fields)
-        return answer, self.folder.locked(name, answer)
+        """The answer to LOCK and the token, empty if there is none."""
+        answer = self("LOCK", name, _LOCKINFO, Timeout="Second-600", **fields)
+        return answer, answer.field("Lock-Token").strip("<>")
 
     def unlock(self, name: str, token: str) -> Answer:
-        answer = self("UNLOCK", name, Lock_Token=f"<{token}>")
-        if answer.status == 204:
-            self.folder.unlocked(token)
-        return answer
+        return self("UNLOCK", name, Lock_Token=f"<{token}>")

@@ -309,12 +309,28 @@ def test_a_wrong_password(backend: Server) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nothing_is_left_when_it_is_interrupted(backend: Server, number: signal.Signals) -> None:
     """In the middle of its work; `nothing_left` looks."""
+    home = backend.home("alice")
+    before = set(home.iterdir())
     with command(backend) as ran:
-        home = backend.home("alice")
-        wait_for(lambda: any(home.glob("baludav-doctor-*/*")), 60, "it has begun")
+        wait_for(lambda: any(set(home.glob("baludav-doctor-*")) - before), 60, "it has begun")
         ran.send_signal(number)
         ran.communicate(timeout=60)
     assert ran.returncode == 130
+
+
+class NoAnswerToLock(Spoiler):
+    """The lock is there, and nobody knows its token."""
+
+    def told(self, passing: Passing) -> None:
+        if passing.method == "LOCK":
+            raise ConnectionAbortedError
+
+
+def test_nothing_is_left_when_the_answer_to_lock_is_lost(backend: Server) -> None:
+    with spoiled(backend.port, NoAnswerToLock()) as port:
+        found = examined(f"http://127.0.0.1:{port}/dav/", only=["Locks"])
+    assert "without an answer" in found["Locks"].said
+    assert ill(found) == {"Locks"}
 
 
 def test_nothing_is_left_when_nobody_reads_on(backend: Server) -> None:
