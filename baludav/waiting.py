@@ -1,18 +1,43 @@
-"""Waiting for the disk, of which a server with few threads wants to know."""
+"""Waiting, of which a server with few threads wants to know: while one waits, another runs."""
 
 import contextlib
-from collections.abc import Callable
+import queue
 from contextlib import AbstractContextManager
+from typing import Protocol
 
-_around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+
+class Others(Protocol):
+    """Those who run while one waits."""
+
+    def blocked(self) -> AbstractContextManager[None]:
+        """Inside, the calling thread waits for the disk, or for somebody."""
+
+    def rest(self, wake: queue.SimpleQueue[None]) -> None:
+        """Let those run who have something to do and wait for their turn; ends when there is none, or by `wake`."""
 
 
-def let_others_run(around: Callable[[], AbstractContextManager[None]]) -> None:
-    """Do this around each wait of this process from now on."""
-    global _around
-    _around = around
+class _Nobody:
+    def blocked(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def rest(self, wake: queue.SimpleQueue[None]) -> None:
+        pass
+
+
+_others: Others = _Nobody()
+
+
+def let_others_run(others: Others) -> None:
+    """Whenever a thread of this process waits, from now on."""
+    global _others
+    _others = others
 
 
 def waiting() -> AbstractContextManager[None]:
-    """Inside, the calling thread is about to wait for the disk."""
-    return _around()
+    """Inside, the calling thread is about to wait for the disk, or for somebody."""
+    return _others.blocked()
+
+
+def rest(wake: queue.SimpleQueue[None]) -> None:
+    """Let those run first who wait for their turn to run; ends when nobody does, or something is put in `wake`."""
+    _others.rest(wake)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +23,12 @@ from baludav.db.mark import Mark
 from baludav.db.statements import Statement, savepoint, transaction
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
-from baludav.waiting import waiting
+from baludav.waiting import rest, waiting
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30
 _LOG_BYTES = 32 << 20  # what the log keeps of the disk when it begins anew
+_MOST = 16  # works in one commit
 _NO_ANSWER = "The index database does not answer; try again later"
 _note = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
@@ -129,6 +131,7 @@ class _Ticket(Generic[T]):
         self.work = work
         self.spares_accounts = spares_accounts
         self.done = False
+        self.wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.result: T | None = None
         self.error: BaseException | None = None
 
@@ -153,6 +156,8 @@ class _GroupWriter:
     def run(self, work: Callable[[Connection], T], spares_accounts: bool) -> T:
         ticket = _Ticket(work, spares_accounts)
         self._waiting.append(ticket)  # atomic under the GIL, as is the swap below
+        if len(self._waiting) < _MOST:
+            rest(ticket.wake)
         with self._turn:
             if not ticket.done:
                 group, self._waiting = self._waiting, []
@@ -205,6 +210,7 @@ class _GroupWriter:
         finally:
             for ticket in group:
                 ticket.done = True
+                ticket.wake.put(None)
             metrics.count("commits")
             metrics.count("commit_works", len(group))
             metrics.took("commit", time.monotonic() - begun)

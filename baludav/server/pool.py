@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from baludav import metrics
@@ -55,6 +56,7 @@ class Pool:
         # Tasks, with the monotonic time at which each was submitted.
         self._tasks: queue.SimpleQueue[tuple[Callable[[], None], float]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each spare thread that is to run
+        self._resting: deque[queue.SimpleQueue[None]] = deque()
         self._lock = threading.Lock()
         self._threads: set[_Thread] = set()
         self._running = 0
@@ -77,6 +79,7 @@ class Pool:
         with self._lock:
             self._step_aside(thread)
         self._grow()
+        self._call_one()
         try:
             yield
         finally:
@@ -84,6 +87,16 @@ class Pool:
                 if not thread.runs:
                     thread.runs = True
                     self._running += 1
+
+    def rest(self, wake: queue.SimpleQueue[None]) -> None:
+        """Let tasks that nobody has begun begin; ends when there are none, or by something that is put in `wake`."""
+        if self._here.thread is None or self._tasks.empty():
+            return
+        self._resting.append(wake)
+        with self.blocked(), contextlib.suppress(queue.Empty):
+            wake.get(timeout=PATIENCE)
+        with contextlib.suppress(ValueError):  # called
+            self._resting.remove(wake)
 
     def relieve(self) -> bool:
         """Let others run in place of those that are at their task for long; False if no task waits."""
@@ -102,6 +115,12 @@ class Pool:
         """Tasks that run or wait to run."""
         with self._lock:
             return len(self._threads) - self._idle - self._spare + self._tasks.qsize()
+
+    def _call_one(self) -> None:
+        """End the rest of one thread if no task waits to begin."""
+        if self._tasks.empty():
+            with contextlib.suppress(IndexError):
+                self._resting.popleft().put(None)
 
     def _step_aside(self, thread: _Thread) -> None:
         if thread.runs:
@@ -127,6 +146,7 @@ class Pool:
     def _work(self, thread: _Thread) -> None:
         self._here.thread = thread
         while thread.runs or self._is_called(thread):
+            self._call_one()
             with self._lock:
                 self._idle += 1
             task, submitted = self._tasks.get()

@@ -263,7 +263,7 @@ class _Master:
             return
         app = self._make_app()
         worker = Worker(self._options, self._listener, app, seat)
-        let_others_run(worker.pool.blocked)
+        let_others_run(worker.pool)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop_soon())
         worker.announce = lambda: os.write(pipe, b"1")
         worker.run()

@@ -174,7 +174,7 @@ class _Failing:
 
 def _is_release(args: tuple[Any, ...]) -> bool:
     """Whether a lock is given back, of a whole file, for which the kernel needs nothing."""
-    return args[1:] == (fcntl.LOCK_UN,) or args[1:] == (fcntl.F_OFD_SETLKW, RELEASE)
+    return args[1:] == (fcntl.LOCK_UN,) or args[1:] == (fcntl.F_OFD_SETLK, RELEASE)
 
 
 class _FailingLibc:

@@ -1,11 +1,13 @@
 """Few tasks run at a time, and none waits for one that takes long."""
 
 import hashlib
+import queue
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from baludav.server import pool as pools
 from baludav.server.pool import Pool
 from tests.serving import wait_for
 
@@ -96,6 +98,44 @@ def test_there_is_an_end_to_threads(gate: threading.Event) -> None:
     assert task.done == 0
     gate.set()
     wait_for(lambda: task.done == 1 and pool.busy == 0, 10, "all are done")
+
+
+def test_who_rests_lets_those_begin_that_wait(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of one ends once no task waits, that of the others when they are woken."""
+    monkeypatch.setattr(pools, "PATIENCE", 30.0)
+    pool, begun, rested = Pool(1, 50), [], []
+    wakes = [queue.SimpleQueue[None]() for _ in range(5)]
+
+    def task(number: int) -> None:
+        begun.append(number)
+        pool.rest(wakes[number])
+        rested.append((number, len(begun)))
+
+    pool.submit(lambda: gate.wait(30) and None)
+    for number in range(5):
+        pool.submit(lambda number=number: task(number))  # type: ignore[misc]
+    gate.set()
+    wait_for(lambda: len(rested) == 2, 10, "the last, which need not rest, and the first, when nobody was left")
+    assert rested == [(4, 5), (0, 5)]
+    for wake in wakes:
+        wake.put(None)
+    wait_for(lambda: pool.busy == 0, 10, "all are done")
+    assert len(rested) == 5
+
+
+@pytest.mark.parametrize("is_blocked", [True, False])
+def test_a_rest_ends_when_nobody_runs_or_somebody_runs_for_long(gate: threading.Event, *, is_blocked: bool) -> None:
+    pool, begin, rested = Pool(1, 50), threading.Event(), threading.Event()
+
+    def rest() -> None:
+        pool.rest(queue.SimpleQueue())
+        rested.set()
+
+    pool.submit(lambda: begin.wait(30) and None)
+    pool.submit(rest)
+    pool.submit(_blocked(pool, gate) if is_blocked else lambda: gate.wait(30) and None)
+    begin.set()
+    assert rested.wait(10)
 
 
 def test_a_task_that_fails_costs_no_thread(caplog: pytest.LogCaptureFixture) -> None:

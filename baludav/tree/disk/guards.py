@@ -16,6 +16,7 @@ from pathlib import Path as DiskPath
 
 from baludav.tree.disk.oserrors import translated
 from baludav.tree.paths import Path
+from baludav.waiting import waiting
 
 Target = tuple[int, Path]  # id of the storage root, names below it
 NO_ROOT = 0  # guards of other things than paths; they are taken before those of paths, never after
@@ -75,4 +76,9 @@ def _offset(root: int, path: Path) -> int:
 
 
 def _lock(fd: int, kind: int, offset: int, length: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, length, 0))
+    lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, offset, length, 0)
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
+    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: somebody has it
+        with waiting():
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, lock)
