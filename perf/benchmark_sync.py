@@ -1,6 +1,5 @@
 """How long do single operations take: transfers by size, hashing, many clients, memory, index queries?"""
 
-import argparse
 import functools
 import hashlib
 import random
@@ -8,14 +7,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from baludav.db.engine import Database
 from baludav.db.tables import resources
-from perf.harness import RESULTS, Client, Server, Timings, console, expect, in_parallel, save, serving, table
+from perf.harness import Client, Server, Timings, asked_for, console, expect, in_parallel, save, serving, table
 
 SIZES = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000, "1 MB": 1_000_000, "5 MB": 5_000_000}
 SEED = 20_240
@@ -152,11 +150,7 @@ def _query_rows(
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
-    parser.add_argument("--durability", choices=["safe", "fast"], default="safe")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
-    asked = parser.parse_args(arguments)
+    asked = asked_for(__doc__, arguments)
     rounds, counts = (2, (4,)) if asked.quick else (20, (10, 50, 100))
     records, queries = ((100,), 20) if asked.quick else ((1_000, 10_000), 1_000)
     with serving(asked.durability) as server:

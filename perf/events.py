@@ -1,6 +1,5 @@
 """How soon does a listener hear of a change, and what do a thousand listeners cost who hear nothing?"""
 
-import argparse
 import contextlib
 import queue
 import socket
@@ -8,10 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from perf.harness import RESULTS, Client, Server, Timings, authorization, console, expect, save, serving, table
+from perf.harness import Client, Server, Timings, asked_for, authorization, console, expect, save, serving, table
 
 USER = "admin"
 _SECONDS = 30
@@ -126,11 +124,7 @@ def _read_event(connection: socket.socket) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
-    parser.add_argument("--durability", choices=["safe", "fast"], default="safe")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
-    asked = parser.parse_args(arguments)
+    asked = asked_for(__doc__, arguments)
     with serving(asked.durability, workers=2) as server:
         results = {
             "latency": latency(server, 5 if asked.quick else 300),

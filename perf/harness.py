@@ -1,5 +1,6 @@
 """A server for one measurement, clients for it, and the report."""
 
+import argparse
 import base64
 import contextlib
 import http.client
@@ -35,6 +36,19 @@ START_SECONDS = 30
 _PACKAGES = ("wsgidav", "cheroot", "httptools", "sqlalchemy", "lxml")
 
 console = Console(width=None if sys.stdout.isatty() else 170)
+
+
+def asked_for(told: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """What a measurement is asked for: `quick`, `durability` and `results`, the folder for its JSON file.
+
+    Args:
+        told: its docstring.
+    """
+    parser = argparse.ArgumentParser(description=told)
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
+    parser.add_argument("--durability", choices=["safe", "fast"], default="safe")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
+    return parser.parse_args(arguments)
 
 
 class Server:

@@ -1,14 +1,12 @@
 """Does every operation succeed, and how fast, when many users work at the same time?"""
 
-import argparse
 import functools
 import random
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from perf.harness import RESULTS, Client, Server, Timings, console, expect, in_parallel, save, serving, table
+from perf.harness import Client, Server, Timings, asked_for, console, expect, in_parallel, save, serving, table
 
 Work = Callable[[Server, int, Timings], None]
 
@@ -97,11 +95,7 @@ def run(server: Server, clients: int, work: Work) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few users, to see that it runs")
-    parser.add_argument("--durability", choices=["safe", "fast"], default="safe")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
-    asked = parser.parse_args(arguments)
+    asked = asked_for(__doc__, arguments)
     shrink = 10 if asked.quick else 1
     with serving(asked.durability, users=_USERS // (2 if asked.quick else 1)) as server:
         for number in range(50 // shrink):  # what the downloading users will find

@@ -3,7 +3,6 @@
 Namespaces of several sizes are asked the same, each on a server of its own and all in turn.
 """
 
-import argparse
 import contextlib
 import random
 import statistics
@@ -19,7 +18,7 @@ from sqlalchemy import func, select
 
 from baludav.db.engine import Database
 from baludav.db.tables import journal, resources
-from perf.harness import RESULTS, console, save, serving, table
+from perf.harness import asked_for, console, save, serving, table
 from perf.namespace import EACH, SEED, Namespace
 
 SIZES = (1_000, 10_000, 100_000)
@@ -165,11 +164,7 @@ def states(namespaces: Sequence[Namespace], rounds: int) -> list[Row]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small numbers, to see that it runs")
-    parser.add_argument("--durability", choices=["safe", "fast"], default="safe")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
-    asked = parser.parse_args(arguments)
+    asked = asked_for(__doc__, arguments)
     with contextlib.ExitStack() as stack:
         namespaces, scans = [], []
         for files in QUICK_SIZES if asked.quick else SIZES:

@@ -75,11 +75,6 @@ def held(connection: Connection, root_id: int, sha256: str, size: int) -> Iterat
 
 def _in_trash(connection: Connection, row: Row) -> Path | None:
     """Where something lies that is in the trash, or below what is."""
-    names: Path = ()
-    while row.parent_id is not None:
-        names = (row.name, *names)
-        parent = index.by_id(connection, row.parent_id)
-        assert parent is not None  # a foreign key
-        row = parent
-    gone = history.deleted(connection, row.id)
+    top, names = index.climb(connection, row)
+    gone = history.deleted(connection, top.id)
     return None if gone is None else (*history.parsed(gone.kept), *names)

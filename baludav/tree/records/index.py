@@ -252,6 +252,17 @@ def subtree_depth(connection: Connection, resource_id: int) -> int:
     return int(_subtree_depth.scalar(connection, {"id": resource_id}) or 0)
 
 
+def climb(connection: Connection, row: Row) -> tuple[Row, Path]:
+    """The topmost row above one, which may be itself, and the names from there."""
+    names: list[str] = []
+    while row.parent_id is not None:
+        names.append(row.name)
+        parent = by_id(connection, row.parent_id)
+        assert parent is not None  # a foreign key
+        row = parent
+    return row, tuple(reversed(names))
+
+
 def add(
     connection: Connection,
     *,

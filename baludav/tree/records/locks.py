@@ -264,9 +264,5 @@ class Locks:
 
 def path_of(connection: Connection, resource_id: int) -> Path:
     """Names of a resource below its storage root."""
-    names: list[str] = []
     row = index.by_id(connection, resource_id)
-    while row is not None and row.parent_id is not None:
-        names.append(row.name)
-        row = index.by_id(connection, row.parent_id)
-    return tuple(reversed(names))
+    return () if row is None else index.climb(connection, row)[1]

@@ -48,16 +48,11 @@ def whereabouts(connection: Connection, resource_id: int) -> Whereabouts | None:
     row = index.by_id(connection, resource_id)
     if row is None:
         return None
-    path: Path = ()
-    while row.parent_id is not None:
-        path = (row.name, *path)
-        parent = index.by_id(connection, row.parent_id)
-        assert parent is not None  # a foreign key
-        row = parent
-    if row.name == "":
+    top, path = index.climb(connection, row)
+    if top.name == "":
         return Whereabouts(path, is_vanished=False)
-    if row.name.startswith(_MARK):
-        return Whereabouts((*row.name[1:].split("/"), *path), is_vanished=True)
+    if top.name.startswith(_MARK):
+        return Whereabouts((*top.name[1:].split("/"), *path), is_vanished=True)
     return None
 
 

@@ -15,7 +15,6 @@ from baludav.tree.records import history, index, uploads
 from baludav.tree.records.history import Deleted, Version
 from baludav.tree.records.index import Row
 from baludav.tree.records.journal import Cause
-from baludav.tree.records.locks import path_of
 from baludav.tree.roots import StorageRoot
 
 if TYPE_CHECKING:
@@ -99,12 +98,8 @@ def _adopt(tree: "Tree", root: StorageRoot, orphan: Kept) -> None:
 
 def _place_of(connection: Connection, row: Row) -> Path | None:
     """Where a resource lies; None for what lies in the trash."""
-    top = row
-    while top.parent_id is not None:
-        parent = index.by_id(connection, top.parent_id)
-        assert parent is not None
-        top = parent
-    return path_of(connection, row.id) if top.name == "" else None
+    top, path = index.climb(connection, row)
+    return path if top.name == "" else None
 
 
 def _is_same_file(a: Stat, b: Stat) -> bool:
