@@ -134,9 +134,10 @@ def main(arguments: list[str]) -> int:
         table(title, rows)
     save("events", asked.results, results, {"durability": asked.durability, "quick": asked.quick})
     slow = [row for row in results["latency"] if row["median_ms"] >= 50]
-    if slow:
+    if slow and not asked.quick:  # beside tests it says nothing
         console.print("events take 50 ms and longer")
-    return 1 if slow else 0
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
