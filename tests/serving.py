@@ -67,6 +67,7 @@ class Server:
         shares: the configuration key `shares`.
         port: to listen on; 0 for a free one.
         under: a command that runs it, with its arguments.
+        config: its configuration file, if it is not the one in the repository.
     """
 
     running: "list[Server]" = []
@@ -80,8 +81,10 @@ class Server:
         shares: Mapping[str, Any] | None = None,
         port: int = 0,
         under: Sequence[str] = (),
+        config: Path | None = None,
     ) -> None:
         self.under = under
+        self.options = [] if config is None else ["--config", str(config)]
         self.data = data
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -167,7 +170,7 @@ class Server:
         assert self.process is None, "it runs already"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, sys.executable, "-m", "baludav", "serve"],
+                [*self.under, sys.executable, "-m", "baludav", *self.options, "serve"],
                 cwd=TOP,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import socket
     from ssl import SSLContext
 
-    from baludav.app import House
+    from baludav.app import App, House
     from baludav.db.damage import Damage
+    from baludav.limits.common import Common
     from baludav.server.announcing import Announced
+    from baludav.server.workers import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -210,14 +212,13 @@ def _serve(
     listener: "socket.socket | None",
     context: "SSLContext | None",
 ) -> int:
-    from baludav.app import make_app
     from baludav.limits.common import Common
     from baludav.server.announcing import Announcer
-    from baludav.server.workers import ServerOptions, serve
+    from baludav.server.workers import serve
 
     settings = config.settings
-    limits = settings.limits
     is_shown = False
+    latest = config
     announcer = Announcer(settings.log_level, settings.log_format)
 
     def ready(port: int) -> None:
@@ -225,15 +226,43 @@ def _serve(
         if not is_shown:
             is_shown = True
             click.echo(_welcome(url(config, port), password))
-            announcer.announce(announced(config, port))
-            return
-        with contextlib.suppress(ConfigError):  # the workers have said it
-            announcer.announce(announced(config, port) if read().settings.mdns else None)
+        announcer.announce(announced(config, port) if latest.settings.mdns else None)
 
+    def renew() -> "Plan":
+        nonlocal latest
+        asked = read()
+        if asked.folder != config.folder:
+            raise ConfigError(f"baludav.data: {asked.folder} instead of {config.folder} needs a restart")
+        latest = asked
+        return _plan(asked, config, context, common)
+
+    common = Common(2 * config.workers + 2)  # those that leave, after a reload, count too
+    try:
+        with announcer:
+            return serve(
+                _plan(config, config, context, common), renew=renew, ready=ready, stopping=announcer.withdraw,
+                listener=listener,
+            )  # fmt: skip
+    finally:
+        if password is not None and not is_shown:  # it could not be learned any more
+            click.echo(_welcome(url(config), password))
+
+
+def _plan(config: Config, first: Config, context: "SSLContext | None", common: "Common") -> "Plan":
+    """What workers are made by.
+
+    Args:
+        first: what the server was started with; address, number of workers and TLS stay as there.
+    """
+    from baludav.app import make_app
+    from baludav.log.setup import configure
+    from baludav.server.workers import Plan, ServerOptions
+
+    settings, limits = config.settings, config.settings.limits
     options = ServerOptions(
-        host=config.host,
-        port=config.port,
-        workers=config.workers,
+        host=first.host,
+        port=first.port,
+        workers=first.workers,
         ssl=context,
         max_target=limits.request_line,
         max_head=limits.headers,
@@ -243,15 +272,12 @@ def _serve(
         transfer_rate=limits.transfer_rate,
         graceful_seconds=settings.graceful_seconds,
     )
-    common = Common(2 * options.workers + 2)  # those that leave, after a reload, count too
-    try:
-        with announcer:
-            return serve(
-                options, lambda: make_app(read(), common), ready=ready, stopping=announcer.withdraw, listener=listener
-            )
-    finally:
-        if password is not None and not is_shown:  # it could not be learned any more
-            click.echo(_welcome(url(config), password))
+
+    def make() -> "App":
+        configure(settings.log_level, settings.log_format)
+        return make_app(config, common)
+
+    return Plan(options, make)
 
 
 def announced(config: Config, port: int) -> "Announced | None":

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 SMALL_BODY = 64 * 1024  # bytes; such a body is received before a thread is given to its request
 _HANDSHAKE_SECONDS = 15.0
 _LINGER_SECONDS = 2.0
+_NEW_SECONDS = 3.0  # after connecting, in which a stop waits for what the client wants
 _RECEIVE = 64 * 1024
 _GONE = (ConnectionError, ssl.SSLError, TimeoutError)
 
@@ -74,6 +75,7 @@ class Connection(Wire):
         self._needs_handshake = server.options.ssl is not None
         self._is_lingering = False
         self._head_since: float | None = None
+        self._since = time.monotonic()
         self._unsent: list[memoryview] = []
         # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
         self.credentials: tuple[bytes, bytes, str] = (b"", b"", "")
@@ -141,7 +143,7 @@ class Connection(Wire):
     def serve_at_once(self) -> bool:
         """Answer what the hot lane can; False if there is more, for a thread of the pool."""
         hot = self.server.hot
-        if hot is None or self._needs_handshake:
+        if hot is None or self._needs_handshake or not self.server.ready:
             return False
         while self._is_ready() and not self._unsent:
             if not hot.answer(self, self.parser.requests[0]):
@@ -200,6 +202,19 @@ class Connection(Wire):
             told = f"The head of a request must come in {self.server.options.head_seconds:g} s"
             self.refuse(Refused(408, told, "head_seconds"))
         else:
+            self.close()
+
+    def leave(self) -> None:
+        """The worker stops: close, unless the client has begun to ask, is still being told, or has just connected."""
+        if self._is_lingering or self._unsent or self.parser.is_in_head:
+            return
+        if self.parser.requests:
+            if self.parser.requests[0].is_answered:
+                self._linger()
+            return
+        is_shaking_hands = self._needs_handshake and isinstance(self.socket, ssl.SSLSocket)
+        is_new = not self.sent and time.monotonic() < self._since + _NEW_SECONDS
+        if not (is_shaking_hands or is_new):
             self.close()
 
     def refuse(self, refused: Refused) -> None:
@@ -387,6 +402,7 @@ class Connection(Wire):
             return False
         self._needs_handshake = False
         self._head_since = None
+        self._since = time.monotonic()
         self.receive()
         return True
 

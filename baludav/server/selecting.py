@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 0.02  # seconds, when the system has no descriptor for a new connection
 _COURTESY = 0.001  # seconds that a fuller worker leaves a new connection to the others
+_LOOK = 0.02  # seconds between two looks at who is still there, at a stop
 
 
 class Selector(ConnectionManager):
@@ -40,6 +41,7 @@ class Selector(ConnectionManager):
         self._epoll.register(self._listener, select.EPOLLIN)
         self._listens_at = 0.0  # monotonic time; 0: now
         self._was_courteous = False
+        self._next_look = 0.0  # monotonic time
 
     def put(self, connection: "Connection") -> None:
         """Wait for the client, unless it has sent more already. For any thread."""
@@ -79,22 +81,47 @@ class Selector(ConnectionManager):
         return len(self._waiting)
 
     def _run(self, expiration_interval: float) -> None:
-        next_look = time.monotonic() + expiration_interval
-        pool = self.server.pool
         while not self.server.is_stopping:
-            seconds = _COURTESY if self._listens_at else PATIENCE if pool.relieve() else expiration_interval
-            for fd, _ in self._epoll.poll(seconds):
-                if fd == self._listener:
-                    self._accept()
-                elif (connection := self._waiting.get(fd)) is not None:
-                    self.server.process_conn(connection)
-            if self._listens_at and time.monotonic() >= self._listens_at:
-                self._epoll.modify(self._listener, select.EPOLLIN)
-                self._listens_at = 0.0
-                self._was_courteous = True
-            if time.monotonic() > next_look:
-                next_look = time.monotonic() + expiration_interval
-                self._expire(0)
+            self._turn(expiration_interval)
+
+    def drain(self, end: float) -> None:
+        """Go on until those who are owed something have it; accept those who have come already, and nobody else.
+
+        Args:
+            end: monotonic time at which the rest is given up.
+        """
+        self._epoll.unregister(self._listener)
+        self._listens_at = 0.0
+        for _ in range(self.server.request_queue_size):
+            accepted = self._from_server_socket(self.server.socket)
+            if accepted is None:
+                break
+            self.server.process_conn(accepted)
+        self.server.socket.close()  # of this process; once all have closed it, clients are refused instead of waiting
+        seconds = 0.0  # first what has come already
+        while self.server.has_connections and time.monotonic() < end:
+            self._turn(seconds)
+            seconds = _LOOK
+            for connection in self.waiting():
+                connection.leave()
+
+    def _turn(self, expiration_interval: float) -> None:
+        """Wait for something to happen, no longer than so many seconds, and see to it."""
+        pool = self.server.pool
+        seconds = _COURTESY if self._listens_at else PATIENCE if pool.relieve() else expiration_interval
+        for fd, _ in self._epoll.poll(min(seconds, expiration_interval)):
+            if fd == self._listener:
+                self._accept()
+            elif (connection := self._waiting.get(fd)) is not None:
+                self.server.process_conn(connection)
+        now = time.monotonic()
+        if self._listens_at and now >= self._listens_at:
+            self._epoll.modify(self._listener, select.EPOLLIN)
+            self._listens_at = 0.0
+            self._was_courteous = True
+        if now > self._next_look:
+            self._next_look = now + expiration_interval
+            self._expire(0)
 
     def _accept(self) -> None:
         """Take a new connection, unless another worker should: then only if it is still there a moment later."""

@@ -34,7 +34,6 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 BACKLOG = 1024  # connections the kernel completes before a worker accepts them
 _RUNNING_THREADS = 1  # under the GIL two would only pass it to and fro
 _MOST_THREADS = 256
-_LOOK_SECONDS = 0.02
 _OTHER_FILES = 64  # of a worker: index, log, folders, listening
 
 
@@ -150,6 +149,10 @@ class Worker(cheroot.wsgi.Server):
         elif not connection.is_closed:
             self._connections.put(connection)
 
+    def put_conn(self, connection: Connection) -> None:
+        """Wait for the client again, also while stopping: it may not have sent all, or be owed the end of an answer."""
+        self._connections.put(connection)
+
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "%s", msg, exc_info=traceback)
 
@@ -204,20 +207,16 @@ class Worker(cheroot.wsgi.Server):
     # Stopping
 
     def finish(self) -> None:
-        """Stop gracefully: no new connections, idle ones closed, running requests answered."""
+        """Stop gracefully: idle connections are closed, and what clients have begun to ask is answered."""
         end = time.monotonic() + self.options.graceful_seconds
         self.parking.stop()
         self.seat.leave()
-        for connection in self._connections.waiting():
-            self._connections.release(connection)
-            if connection.is_sending or connection.receive():
-                connection.is_handed_over = True
-                self.pool.submit(connection.serve)
-            elif not connection.is_closed:
-                connection.close()
-        while any(connection.is_handed_over for connection in list(self._open)) and time.monotonic() < end:
-            self.pool.relieve()
-            time.sleep(_LOOK_SECONDS)
+        self._connections.drain(end)
+
+    @property
+    def has_connections(self) -> bool:
+        """Some client is still connected."""
+        return bool(self._open)
 
     def run(self) -> None:
         """Serve until `stop_soon`, then finish."""

@@ -12,13 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from baludav.config import ConfigError
 from baludav.server import memory
 from baludav.server.balance import Balance, Seat
 from baludav.server.worker import BACKLOG, Application, ServerOptions, Worker
 from baludav.waiting import let_others_run
 
-__all__ = ["ServerOptions", "listen", "serve"]
+__all__ = ["Plan", "ServerOptions", "listen", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,17 @@ _START_SECONDS = 60.0
 _QUICK_DEATH_SECONDS = 5.0  # a worker that lives shorter is not replaced at once
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Plan(NamedTuple):
+    """What workers are made by.
+
+    Attributes:
+        make_app: called in each worker, after the fork.
+    """
+
+    options: ServerOptions
+    make_app: Callable[[], Application]
 
 
 @dataclass
@@ -37,9 +50,9 @@ class _Child:
 
 
 def serve(
-    options: ServerOptions,
-    make_app: Callable[[], Application],
+    plan: Plan,
     *,
+    renew: Callable[[], Plan] | None = None,
     ready: Callable[[int], None] = lambda port: None,
     stopping: Callable[[], None] = lambda: None,
     listener: socket.socket | None = None,
@@ -47,7 +60,9 @@ def serve(
     """Serve until SIGTERM or SIGINT; SIGHUP starts new workers and lets the old ones finish.
 
     Args:
-        make_app: called in each worker, after the fork.
+        plan: of workers, those that take the place of dead ones included.
+        renew: gives at each SIGHUP the plan of the new workers; a ConfigError leaves all as it is. Address and number
+            of workers stay.
         ready: called with the port when every worker accepts connections, after each reload again.
         stopping: called once, when a stop is asked for.
         listener: from `listen`, if this process may not bind the address itself; closed at the end.
@@ -56,10 +71,10 @@ def serve(
     Raises:
         OSError: the address cannot be bound.
     """
-    listener = listener or listen(options.host, options.port)
+    listener = listener or listen(plan.options.host, plan.options.port)
     memory.share()
     try:
-        return _Master(options, make_app, ready, stopping, listener).run()
+        return _Master(plan, renew or (lambda: plan), ready, stopping, listener).run()
     finally:
         listener.close()
 
@@ -88,21 +103,25 @@ def listen(host: str, port: int) -> socket.socket:
 
 class _Master:
     def __init__(
-        self, options: ServerOptions, make_app: Callable[[], Application], ready: Callable[[int], None],
-        stopping: Callable[[], None], listener: socket.socket,
+        self, plan: Plan, renew: Callable[[], Plan], ready: Callable[[int], None], stopping: Callable[[], None],
+        listener: socket.socket,
     ) -> None:  # fmt: skip
-        self._options = options
-        self._make_app = make_app
+        self._plan = plan
+        self._renew = renew
         self._ready = ready
         self._stopping = stopping
         self._listener = listener
-        self._balance = Balance(4 * options.workers + 4)  # those that leave, after reloads, have one too
+        self._port: int = listener.getsockname()[1]
+        self._workers = plan.options.workers
+        self._balance = Balance(4 * self._workers + 4)  # those that leave, after reloads, have one too
         self._seats: dict[int, Seat] = {}
         self._children: dict[int, _Child] = {}  # those that shall serve
         self._leaving: dict[int, _Child] = {}  # those that finish what they have begun
         self._stopping_since: float | None = None
         self._restart_at: float | None = None
         self._reload: dict[int, _Child] | None = None
+        self._next_plan = plan  # of those in `_reload`
+        self._is_reload_asked = False
         self._is_announced = False
 
     def run(self) -> int:
@@ -112,8 +131,8 @@ class _Master:
         self._selector = selectors.DefaultSelector()
         self._selector.register(wake_read, selectors.EVENT_READ)
         try:
-            for _ in range(self._options.workers):
-                self._add(self._children, self._fork())
+            for _ in range(self._workers):
+                self._add(self._children, self._fork(self._plan))
             while self._children or self._leaving or self._restart_at is not None:
                 status = self._turn(wake_read)
                 if status is not None:
@@ -146,9 +165,12 @@ class _Master:
         now = time.monotonic()
         if self._restart_at is not None and now >= self._restart_at and self._stopping_since is None:
             self._restart_at = None
-            while len(self._children) < self._options.workers:
-                self._add(self._children, self._fork())
-        if self._stopping_since is not None and now > self._stopping_since + self._options.graceful_seconds + 5:
+            while len(self._children) < self._workers:
+                self._add(self._children, self._fork(self._plan))
+        if self._is_reload_asked and self._reload is None and self._stopping_since is None:
+            self._is_reload_asked = False
+            self._begin_reload()
+        if self._stopping_since is not None and now > self._stopping_since + self._plan.options.graceful_seconds + 5:
             log.warning("some requests did not finish in time")
             for child in (*self._children.values(), *self._leaving.values()):
                 os.kill(child.pid, signal.SIGKILL)
@@ -164,13 +186,22 @@ class _Master:
             self._restart_at = None
             if not again:
                 self._stopping()
+                self._listener.close()  # the workers do so, too: who comes now is refused at once
             for child in (*self._children.values(), *self._leaving.values(), *(self._reload or {}).values()):
                 os.kill(child.pid, signal.SIGKILL if again else signal.SIGTERM)
-        elif number == signal.SIGHUP and self._stopping_since is None and self._reload is None:
-            log.info("starting new workers")
-            self._reload = {}
-            for _ in range(self._options.workers):
-                self._add(self._reload, self._fork())
+        elif number == signal.SIGHUP:
+            self._is_reload_asked = True  # during a reload, too: what that has read may be older
+
+    def _begin_reload(self) -> None:
+        try:
+            self._next_plan = self._renew()
+        except ConfigError as error:
+            log.error("no new workers, the old ones go on: %s", error)
+            return
+        log.info("starting new workers")
+        self._reload = {}
+        for _ in range(self._workers):
+            self._add(self._reload, self._fork(self._next_plan))
 
     def _spoken(self, child: _Child) -> None:
         """A worker is ready, or has closed its pipe."""
@@ -182,11 +213,12 @@ class _Master:
                 os.kill(leaving.pid, signal.SIGTERM)
             self._leaving |= self._children
             self._children, self._reload = self._reload, None
+            self._plan = self._next_plan
             log.info("new workers serve")
-            self._ready(self._listener.getsockname()[1])
+            self._ready(self._port)
         if not self._is_announced and all(c.is_ready for c in self._children.values()):
             self._is_announced = True
-            self._ready(self._listener.getsockname()[1])
+            self._ready(self._port)
 
     def _reap(self) -> int | None:
         while True:
@@ -221,7 +253,7 @@ class _Master:
         where[child.pid] = child
         self._selector.register(child.pipe, selectors.EVENT_READ, child)
 
-    def _fork(self) -> _Child:
+    def _fork(self, plan: Plan) -> _Child:
         read, write = os.pipe2(os.O_CLOEXEC)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -237,7 +269,7 @@ class _Master:
         status = 1
         try:
             os.close(read)
-            self._work(master, write, seat)
+            self._work(plan, master, write, seat)
             status = 0
         except OSError as error:
             log.error("the worker cannot start: %s", error.strerror if error.errno != errno.EPIPE else error)
@@ -250,7 +282,7 @@ class _Master:
                 sys.stderr.flush()
             os._exit(status)
 
-    def _work(self, master: int, pipe: int, seat: Seat) -> None:
+    def _work(self, plan: Plan, master: int, pipe: int, seat: Seat) -> None:
         """A worker's whole life."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -261,8 +293,8 @@ class _Master:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != master:
             return
-        app = self._make_app()
-        worker = Worker(self._options, self._listener, app, seat)
+        app = plan.make_app()
+        worker = Worker(plan.options, self._listener, app, seat)
         let_others_run(worker.pool)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop_soon())
         worker.announce = lambda: os.write(pipe, b"1")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baludav.server.tls import context, self_signed
-from baludav.server.workers import ServerOptions, serve
+from baludav.server.workers import Plan, ServerOptions, serve
 from tests.server.news import Source
 
 
@@ -95,7 +95,7 @@ def main(options: str) -> int:
             raise RuntimeError("this application cannot be made")
         return functools.partial(application, Source(Path(os.environ["TEST_FILE"]).parent))
 
-    return serve(ServerOptions(host="127.0.0.1", port=0, **given), make, ready=_announce)
+    return serve(Plan(ServerOptions(host="127.0.0.1", port=0, **given), make), ready=_announce)
 
 
 if __name__ == "__main__":

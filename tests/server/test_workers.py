@@ -12,7 +12,7 @@ import pytest
 
 from baludav.server.balance import Balance
 from baludav.server.worker import Worker
-from baludav.server.workers import ServerOptions, serve
+from baludav.server.workers import Plan, ServerOptions, serve
 from tests.server.conftest import Running, receive_all
 from tests.serving import wait_for
 
@@ -132,6 +132,6 @@ def test_a_port_in_use_is_an_error_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         options = ServerOptions(host="127.0.0.1", port=taken.getsockname()[1], workers=1)
         with pytest.raises(OSError) as caught:
-            serve(options, lambda: lambda environ, start: [])
+            serve(Plan(options, lambda: lambda environ, start: []))
     assert caught.value.errno == errno.EADDRINUSE
     assert threading.active_count() >= 1
