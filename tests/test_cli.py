@@ -218,6 +218,7 @@ def test_deleting_the_files_has_to_be_confirmed(run: Run, files: Path) -> None:
     run("user delete anna --files --yes")
     assert not (files / "anna").exists()
     assert lines(run("user list"))[1:] == []
+    assert [row[3] for row in lines(run("audit --user anna"))[1:]] == ["user-added", "user-deleted", "home-deleted"]
 
 
 def test_app_passwords(run: Run) -> None:
@@ -286,6 +287,7 @@ def test_index_check_and_rebuild(run: Run, files: Path) -> None:
     assert "home admin: letter: " in result.stdout
     assert "index rebuild" in result.stderr
     assert "1 file " in run("index rebuild").stdout
+    assert [row[3] for row in lines(run("audit --kind index-rebuilt"))[1:]] == ["index-rebuilt"]
     assert "agrees" in run("index check").stdout
 
 

@@ -47,10 +47,13 @@ class Kind(StrEnum):
     SHARE_REMOVED = "share-removed"
     VERSION_RESTORED = "version-restored"
     TRASH_RESTORED = "trash-restored"
+    TRASH_REMOVED = "trash-removed"
+    HOME_DELETED = "home-deleted"
     CONFLICT_RESOLVED = "conflict-resolved"
     LOCK_BROKEN = "lock-broken"
     INDEX_RESTORED = "index-restored"
     INDEX_LOST = "index-lost"
+    INDEX_REBUILT = "index-rebuilt"
 
 
 # What clients do again and again, so that old rows of it may go before their time.
@@ -116,7 +119,7 @@ def record(connection: Connection, *events: Event) -> None:
 
 
 def gather(connection: Connection, event: Event, key: str) -> None:
-    """Write an event, or count it in the row that has the same key, whichever process has written that.
+    """Write an event, or count it in the row that has the same key, whichever transaction has written that.
 
     How often somebody signed in is not counted, as it is mostly remembered: only that they still do.
     """

@@ -6,6 +6,7 @@ version. Who may read a place may see its history; who may write there may resto
 
 import itertools
 import os
+import secrets
 import time
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ class Restoring(Writing):
             Locked, Forbidden, InsufficientStorage, PreconditionFailed: as for any write.
         """
         version = self._version(path, version_id)
-        event = self._restored(Kind.VERSION_RESTORED, path, version.kept_ns, "replaced")
+        event = self._told(Kind.VERSION_RESTORED, path, f"replaced {_moment(version.kept_ns)}")
         place, root = self.writable(path)
         self.admit(self.unguarded(path), terms)
         self.room_for(root, place, version.size)
@@ -148,8 +149,10 @@ class Restoring(Writing):
             NotFound: no such thing in the user's trash.
             Unavailable: its disk is not mounted.
         """
-        entry, root, _ = self._deleted(trash_id)
-        self._remove(root, [entry])
+        entry, root, mount = self._deleted(trash_id)
+        path = (*mount, *history.parsed(entry.path))
+        event = self._told(Kind.TRASH_REMOVED, path, f"deleted {_moment(entry.deleted_ns)}, {entry.size} bytes")
+        self._remove(root, [entry], event, secrets.token_hex())
 
     def empty_trash(self) -> None:
         """Remove everything for good that lies in the trash where the user may write.
@@ -159,8 +162,9 @@ class Restoring(Writing):
         """
         for mount, root in self.namespace.roots():
             before = START if self.namespace.place(mount).can_write else (0, 0)
+            event, key = self._told(Kind.TRASH_REMOVED, mount, "everything"), secrets.token_hex()
             while entries := self._trash_of(root, before):
-                self._remove(root, entries)
+                self._remove(root, entries, event, key)
                 before = entries[-1].deleted_ns, entries[-1].resource_id
 
     def restore_deleted(self, trash_id: int) -> Written:
@@ -187,7 +191,7 @@ class Restoring(Writing):
     def _bring_back(self, target: Target, entry: Deleted, root: StorageRoot) -> Written:
         place, _, _, _ = target
         parent, cause = self.parent_of(target), self.cause()
-        event = self._restored(Kind.TRASH_RESTORED, place.path, entry.deleted_ns, "deleted")
+        event = self._told(Kind.TRASH_RESTORED, place.path, f"deleted {_moment(entry.deleted_ns)}")
         kept = history.parsed(entry.kept)
         with self.quota_turn(root, entry.size):
 
@@ -218,20 +222,23 @@ class Restoring(Writing):
                 raise
         return Written(self.resource_of(place, known), is_created=True)
 
-    def _restored(self, kind: Kind, path: Path, since_ns: int, how: str) -> Event:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(since_ns // 1_000_000_000))
+    def _told(self, kind: Kind, path: Path, detail: str) -> Event:
         principal, shown = self.principal, f"/{'/'.join(path)}"
-        return happened(kind, principal.name, device=principal.device, path=shown, detail=f"{how} {since}")
+        return happened(kind, principal.name, device=principal.device, path=shown, detail=detail)
 
     def _trash_of(self, root: StorageRoot, before: tuple[int, int]) -> list[Deleted]:
         with self.tree.database.reading() as connection:
             return history.trash_of(connection, root.id, before=before, most=_BATCH)
 
-    def _remove(self, root: StorageRoot, entries: list[Deleted]) -> None:
+    def _remove(self, root: StorageRoot, entries: list[Deleted], event: Event, key: str) -> None:
+        """Remove things for good; how many is counted in one row of the audit trail for each key."""
         root.storage.free()  # the disk is there: else the rows would go, and the bytes stay
 
         def work(connection: Connection) -> list[Path]:
-            return [kept for entry in entries for kept in history.remove_from_trash(connection, entry)]
+            removed = [found for entry in entries if (found := history.remove_from_trash(connection, entry))]
+            if removed:  # else somebody was faster
+                audit.gather(connection, event._replace(times=len(removed)), key)
+            return [kept for found in removed for kept in found]
 
         for kept in self.tree.database.commit(work):
             root.storage.drop(kept)
@@ -266,6 +273,10 @@ class Restoring(Writing):
                     raise Forbidden("You may read here, but not write")
                 return entry, root, mount
         raise NotFound("There is no such thing in the trash")
+
+
+def _moment(ns: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ns // 1_000_000_000))
 
 
 def _names(name: str) -> "itertools.chain[str]":

@@ -94,6 +94,9 @@ class Tree:
     def delete_home(self, name: str, *, files: bool) -> None:
         """Forget a user's home; with `files`, remove what it holds."""
         folder = self.config.folder / "files" / name
+        if files:
+            event = happened(Kind.HOME_DELETED, name)
+            self.commit(lambda connection: audit.record(connection, event))
         self.roots.forget("home", name)
         if files and folder.is_dir():
             import shutil

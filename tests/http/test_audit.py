@@ -1,6 +1,7 @@
 """The audit trail of a server with two workers: what users and guessers do is there, once, and nothing secret is."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def test_failures_of_all_workers_are_counted_in_one_row(audited: Server) -> None
 
 
 def test_what_users_do_is_there_once(audited: Server) -> None:
-    """A refusal, a device, a version and something from the trash restored, a conflict resolved, a lock broken."""
+    """A refusal, a device, a version and something from the trash restored, a conflict resolved, a lock broken.
+
+    What is removed from the trash for good as well, and that it is emptied; what removes nothing is not there.
+    """
     anna = User(audited, "anna")
     auth = audited.auth("anna")
     assert anna.put("/photos/\u00fc.jpg", b"x").status_code == 403
@@ -100,6 +104,18 @@ def test_what_users_do_is_there_once(audited: Server) -> None:
     entry = api(audited, "GET", "/trash", auth).json()["entries"][0]
     assert api(audited, "POST", "/trash/restore", auth, json={"trash_id": entry["trash_id"]}).status_code == 200
 
+    trash = f"{audited.url}/remote.php/dav/trashbin/anna/trash"
+    for name in ("b.txt", "c.txt", "d.txt"):
+        assert anna.put(f"/{name}", b"12345").status_code == 201
+        assert anna("DELETE", f"/{name}").status_code == 204
+        if name == "b.txt":
+            entry = api(audited, "GET", "/trash", auth).json()["entries"][0]
+            removed = requests.delete(f"{trash}/b.txt.d{entry['trash_id']}", auth=auth, timeout=30)
+            assert removed.status_code == 204
+            assert anna.session.delete(removed.url, timeout=30).status_code == 404
+    assert requests.delete(trash, auth=auth, timeout=30).status_code == 204
+    assert requests.delete(trash, auth=auth, timeout=30).status_code == 204  # nothing is there any more
+
     lock = anna("LOCK", "/a.txt", data=_LOCK, **{"User-Agent": "Word\x09Processor"})
     assert lock.status_code == 200
     token = lock.headers["Lock-Token"].strip("<>")
@@ -112,7 +128,7 @@ def test_what_users_do_is_there_once(audited: Server) -> None:
     told = {
         event["kind"]: (event["device"], event["path"], event["detail"].split(" 20")[0])
         for event in found
-        if event["kind"] not in ("sign-in", "user-added")
+        if event["kind"] not in ("sign-in", "user-added", "trash-removed")
     }
     assert told == {
         "refused": ("", "/photos/\u00fc.jpg", "PUT: You may read here, but not write"),
@@ -123,7 +139,12 @@ def test_what_users_do_is_there_once(audited: Server) -> None:
         "lock-broken": ("", "home anna: /a.txt", r"taken by Word\tProcessor"),
         "device-removed": ("", "", "laptop"),
     }
-    assert [event["times"] for event in found if event["kind"] != "sign-in"] == [1] * (len(told) + 1)
+    removed = [event for event in found if event["kind"] == "trash-removed"]
+    assert [(event["path"], event["times"]) for event in removed] == [("/b.txt", 1), ("/", 2)]
+    assert re.fullmatch(r"deleted \S+ \S+ UTC, 5 bytes", removed[0]["detail"])
+    assert removed[1]["detail"] == "everything"
+    once = [event for event in found if event["kind"] not in ("sign-in", "trash-removed")]
+    assert [event["times"] for event in once] == [1] * (len(told) + 1)
     broken = next(event for event in found if event["kind"] == "lock-broken")
     assert broken["address"] == ""
     assert broken["client"].startswith("baludav lock break (")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, update
 
+from baludav.db import audit
+from baludav.db.audit import Kind
 from baludav.db.tables import storage_roots, trash, versions
 from baludav.errors import DiskFull, NotFound, Unavailable
 from baludav.tree.disk.local import LocalStorage
@@ -110,13 +112,17 @@ def test_what_is_removed_from_the_trash_is_gone(house: House, user: UserTree, tm
     assert list(kept.iterdir()) == []
 
 
-def test_a_large_trash_is_emptied(user: UserTree, tmp_path: Path) -> None:
+def test_a_large_trash_is_emptied(house: House, user: UserTree, tmp_path: Path) -> None:
+    """In several transactions, and one row of the audit trail."""
     for number in range(450):
         user.make_collection(path(f"many{number}"), NO_TERMS)
         user.delete(path(f"many{number}"), NO_TERMS)
     user.empty_trash()
     assert user.trash() == []
     assert list((tmp_path / "data/files/alice/.baludav/kept").iterdir()) == []
+    with house.database.reading() as connection:
+        events = list(audit.find(connection, kinds=[Kind.TRASH_REMOVED]))
+    assert [(event.user, event.path, event.times) for event in events] == [("alice", "/", 450)]
 
 
 def test_bytes_outlast_a_disk_that_is_not_there(user: UserTree, tmp_path: Path) -> None:

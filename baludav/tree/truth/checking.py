@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, delete, update
 
+from baludav.db import audit
+from baludav.db.audit import Kind, happened
 from baludav.db.tables import meta, resources
 from baludav.errors import Failure
 from baludav.tree.disk.storage import Stat
@@ -62,8 +64,10 @@ def rebuild(tree: "Tree", progress: Progress) -> int:
         int: number of files.
     """
     if tree.database.note("rebuilding") is None:
+        event = happened(Kind.INDEX_REBUILT)
 
         def begin(connection: Connection) -> None:
+            audit.record(connection, event)
             connection.execute(update(resources).values(is_settled=False))
             connection.execute(meta.insert().values(key="rebuilding", value="yes"))
 

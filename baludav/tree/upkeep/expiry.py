@@ -1,6 +1,7 @@
 """How long what was overwritten or deleted is kept, and what changed: the oldest goes first."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from baludav.tree.roots import StorageRoot
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree
+
+log = logging.getLogger(__name__)
 
 _DAY_NS = 86_400_000_000_000
 _RESERVE = 64 << 20  # bytes that an upload leaves free on a disk, or history makes room
@@ -85,10 +88,11 @@ def make_room(tree: "Tree", root: StorageRoot, folder: Path, size: int) -> None:
     if kept < wanted:
         for other in tree.roots.everything():
             with contextlib.suppress(Failure):  # its disk is not mounted
-                expire(tree, other, time.time_ns())
+                if count := expire(tree, other, time.time_ns()):
+                    log.info("%s %s: %d old versions and deleted resources made room", other.kind, other.name, count)
         wanted = size + _RESERVE - root.storage.free(folder)
-    if kept and wanted > 0:
-        _shrink(tree.database, root, max(0, kept - wanted), 0)
+    if kept and wanted > 0 and (count := _shrink(tree.database, root, max(0, kept - wanted), 0)):
+        log.info("%s %s: %d old versions and deleted resources made room", root.kind, root.name, count)
 
 
 def _shrink(database: Database, root: StorageRoot, most: int, oldest_ns: int) -> int:
