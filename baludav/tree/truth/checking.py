@@ -11,7 +11,7 @@ from baludav.db.tables import meta, resources
 from baludav.errors import Failure
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.records import index
+from baludav.tree.records import counting, index
 from baludav.tree.records.index import Row
 from baludav.tree.roots import StorageRoot
 from baludav.tree.truth.hashing import hash_file
@@ -78,6 +78,7 @@ def rebuild(tree: "Tree", progress: Progress) -> int:
         for count in refresh(tree, root):
             done += count
             progress(min(done, total), total)
+        counting.set_right(tree.database, root)
     tree.database.commit(lambda connection: connection.execute(delete(meta).where(meta.c.key == "rebuilding")))
     return done
 

@@ -8,13 +8,13 @@ wrong then is told, with what to do about it.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import select, text
 
-from baludav.db.tables import resources, upload_parts, uploads
+from baludav.db.tables import resources
 from baludav.errors import Failure
 from baludav.tree.disk.storage import Stat
 from baludav.tree.paths import Path
-from baludav.tree.records import history, index, vanished
+from baludav.tree.records import counting, history, index, vanished
 from baludav.tree.records.index import Row
 from baludav.tree.roots import StorageRoot
 from baludav.tree.truth.checking import Progress, rows_by_path, walk
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from baludav.tree.tree import Tree
 
 PATIENCE = 5.0  # seconds in which what is under way comes to its end
-
-_of_uploads = (
-    select(func.sum(upload_parts.c.size))
-    .join(uploads, uploads.c.id == upload_parts.c.upload_id)
-    .where(uploads.c.root_id == bindparam("root"))
-)
 
 _REBUILD = "`baludav index rebuild` takes it as it is"
 _BACKUP = "compare it with a backup and with its versions"
@@ -185,22 +179,20 @@ def _of_rows(tree: "Tree", root: StorageRoot) -> Iterator[Finding]:
     """Rows that lead nowhere, and what the quota counts."""
     place = f"{root.kind} {root.name}"
     with tree.database.snapshot() as connection:
-        rows = {row.id: row for row in index.subtree(connection, root.top_id)}
-        size = sum(row.size for row in rows.values())
-        known = set(rows)
+        known = {row.id for row in index.subtree(connection, root.top_id)}
         gone = [one.resource_id for one in history.trash_of(connection, root.id)]
         for number in (*gone, *vanished.all_of(connection, root.id)):
             known |= {row.id for row in index.subtree(connection, number)}
         of_root = select(resources.c.id, resources.c.name).where(resources.c.root_id == root.id)
         names = {row.id: row.name for row in connection.execute(of_root)}
         versions = history.all_versions(connection, root.id)
-        size += int(connection.scalar(_of_uploads, {"root": root.id}) or 0)
-        used = index.used(connection, root.id)
+        held, used = counting.held(connection, root), index.used(connection, root.id)
     for number in sorted(set(names) - known):
         advice = "no client sees it; `baludav index rebuild` takes in its file, if there is one"
         yield Finding(place, f"row {number} ({names[number]}) is in no collection", advice)
     for version in versions:
         if version.resource_id not in names:
             yield Finding(place, f"version {version.id} is of no file", "no client sees it; it expires by itself")
-    if used != size:
-        yield Finding(place, f"{used} bytes are counted for the quota instead of {size}", "no file is affected")
+    if used != held:
+        what = f"{used} bytes are counted for the quota instead of {held}"
+        yield Finding(place, what, "`baludav index rebuild` counts them anew, and so does a server within the hour")

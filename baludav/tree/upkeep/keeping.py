@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from baludav.errors import Failure
+from baludav.tree.records.counting import set_right
 from baludav.tree.truth.rounds import Pace, Rounds, Stop
 from baludav.tree.truth.watching import Watcher
 from baludav.tree.upkeep.expiry import expire_all
@@ -100,6 +101,16 @@ class Keeper:
                     count = expire_all(self._tree, self._clock)
                     if count:
                         log.info("%d old versions and deleted resources have expired", count)
+                    self._count_anew()
                     expiry_at = time.monotonic() + _EXPIRY_SECONDS
         finally:
             rounds.close()
+
+    def _count_anew(self) -> None:
+        """Set right what quotas are compared with, should it be wrong."""
+        for root in self._tree.roots.everything():
+            corrected = set_right(self._tree.database, root)
+            if corrected is not None:
+                log.warning(
+                    "%s %s: %d bytes were counted for the quota instead of %d", root.kind, root.name, *corrected
+                )
