@@ -77,6 +77,7 @@ class Connection(Wire):
         self._head_since: float | None = None
         self._since = time.monotonic()
         self._unsent: list[memoryview] = []
+        self._environ: dict[str, Any] = {}  # of the request that is being answered
         # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
         self.credentials: tuple[bytes, bytes, str] = (b"", b"", "")
 
@@ -192,7 +193,7 @@ class Connection(Wire):
             if self.patience.left:
                 self._set_deadline()
             elif self._unsent:
-                self.give_up_reader()
+                self.give_up_reader(self.patience.told)
                 self.close()
             elif self.parser.requests[0].is_answered:
                 self.close()
@@ -289,6 +290,11 @@ class Connection(Wire):
 
     # In a thread of the pool
 
+    @property
+    def owner(self) -> str:
+        principal = self._environ.get("baludav.principal")
+        return self.remote_addr if principal is None else f"user {principal.name}"
+
     def serve(self, parked: Response | None = None) -> None:
         """Answer every request that is ready, then give the connection back.
 
@@ -332,7 +338,7 @@ class Connection(Wire):
         response = parked or Response(self, request, BodyReader(self, request), keep_alive=keep_alive)
         try:
             if parked is None:
-                response.environ = self.server.environ(self, request, response.received)
+                response.environ = self._environ = self.server.environ(self, request, response.received)
                 response.body = self.server.wsgi_app(response.environ, response.start)
                 if waits(response.body):
                     if response.has_body:

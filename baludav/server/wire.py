@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from baludav.server.worker import Worker
 
 _PIECE = 256 * 1024
+_CROWDED = "The server waits for too many of your clients; try again when some of them are done"
 
 
 class Wire:
@@ -34,6 +35,11 @@ class Wire:
         self.remote_addr = ""
         self.sent = 0
         self.patience = Patience(server.options.body_seconds, server.options.transfer_rate)
+
+    @property
+    def owner(self) -> str:
+        """Whose client it is, as far as that is known."""
+        return self.remote_addr
 
     def receive_into(self, view: memoryview) -> int:
         """Wait for bytes; 0 at the end of the stream.
@@ -124,22 +130,28 @@ class Wire:
         """Wait for the client.
 
         Raises:
-            TimeoutError: it is too slow.
+            TimeoutError: it is too slow, or one of too many.
         """
-        is_ready = False
-        while not is_ready:
-            if not self.patience.left:
-                raise TimeoutError(self.patience.told)
-            self.patience.start(self.socket.fileno())
-            is_ready = self.poll(event, self.patience.left)
-            self.patience.stop()
+        owner, waits = self.owner, self.server.waits
+        if not waits.enter(owner):
+            raise TimeoutError(_CROWDED)
+        try:
+            is_ready = False
+            while not is_ready:
+                if not self.patience.left:
+                    raise TimeoutError(self.patience.told)
+                self.patience.start(self.socket.fileno())
+                is_ready = self.poll(event, self.patience.left)
+                self.patience.stop()
+        finally:
+            waits.leave(owner)
 
     def _wait_for_room(self) -> None:
         """Wait until the client takes more of its answer."""
         try:
             self._wait(select.POLLOUT)
-        except TimeoutError:
-            self.give_up_reader()
+        except TimeoutError as error:
+            self.give_up_reader(str(error))
             raise
 
     def poll(self, event: int, seconds: float) -> bool:
@@ -149,9 +161,9 @@ class Wire:
         with self.server.pool.blocked():
             return seconds > 0 and bool(poll.poll(seconds * 1000))
 
-    def give_up_reader(self) -> None:
-        """Note that the client took next to nothing of its answer."""
-        reached("transfer_rate", self.remote_addr, self.patience.told)
+    def give_up_reader(self, why: str) -> None:
+        """Note that the client did not take its answer."""
+        reached("transfer_rate", self.remote_addr, why)
 
 
 def advance(data: list[memoryview], sent: int) -> None:

@@ -26,6 +26,7 @@ from baludav.server.parser import Request
 from baludav.server.pool import Pool
 from baludav.server.responses import Response
 from baludav.server.selecting import Selector
+from baludav.server.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 BACKLOG = 1024  # connections the kernel completes before a worker accepts them
 _RUNNING_THREADS = 1  # under the GIL two would only pass it to and fro
 _MOST_THREADS = 256
+_UNWAITING_THREADS = 16  # of those: they never wait for a client
 _OTHER_FILES = 64  # of a worker: index, log, folders, listening
 
 
@@ -88,6 +90,7 @@ class Worker(cheroot.wsgi.Server):
         )
         self.options = options
         self.pool = Pool(_RUNNING_THREADS, _MOST_THREADS)
+        self.waits = Waits(_MOST_THREADS - _UNWAITING_THREADS)
         self.parking = Parking(self._resume, options.body_seconds)
         self._listener = listener
         self.seat = seat
