@@ -6,7 +6,7 @@ RUN_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: serve test lint bench soak clean
+.PHONY: serve test lint bench soak soak-short clean
 .DEFAULT_GOAL := serve
 
 # One process from here on: Ctrl-C reaches the server once, and make waits until it has stopped.
@@ -33,6 +33,11 @@ bench: $(TEST_STAMP)
 # CLIENTS=500 SECONDS=1200 SEED=...: others than these, and the same choices again.
 soak: $(TEST_STAMP)
 	@$(BIN)/python -m perf.soak $(CLIENTS:%=--clients %) $(SECONDS:%=--seconds %) $(SEED:%=--seed %)
+
+# Two minutes of it, for every change; the report of the long one stays.
+soak-short: $(TEST_STAMP)
+	@results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
+	    $(BIN)/python -m perf.soak --clients 100 --seconds 120 $(SEED:%=--seed %) --results "$$results"
 
 clean:
 	@rm -rf $(VENV)
