@@ -47,6 +47,25 @@ def test_every_answer_is_guarded(mallory: Attacker, stranger: Attacker, by: str,
     assert "sandbox" in policy or "frame-ancestors 'none'" in policy
 
 
+def test_old_and_deleted_bytes_are_guarded(mallory: Attacker) -> None:
+    """A page that was overwritten or deleted is as dangerous as one that is there."""
+    page = b"<script>alert(1)</script>"
+    for body in (page, page * 2):
+        assert mallory("PUT", "/dav/was.html", body=body).status in (201, 204)
+    number = re.search(rb"(?i)oc-fileid: 0*(\d+)oc", mallory("HEAD", "/remote.php/dav/files/mallory/was.html").head)
+    assert number is not None
+    places = (f"/remote.php/dav/versions/mallory/versions/{int(number[1])}", "/remote.php/dav/trashbin/mallory/trash")
+    for place, ending, body in zip(places, (rb"/\d+\.\d+", rb"/was\.html\.d\d+"), (page, page * 2), strict=True):
+        listed = mallory("PROPFIND", place, "Depth: 1").body
+        target = re.search(rb"href>([^<]+%b)</" % ending, listed)
+        assert target is not None, listed
+        answer = mallory("GET", target[1].decode())
+        assert (answer.status, answer.body) == (200, body)
+        assert "X-Content-Type-Options: nosniff" in answer.fields
+        assert any(field.startswith("Content-Security-Policy: sandbox; default-src 'none'") for field in answer.fields)
+        assert mallory("DELETE", "/dav/was.html").status in (204, 404)
+
+
 class _Encrypted(Server):
     """A server with a certificate that it has made itself."""
 
