@@ -78,6 +78,7 @@ class Connection(Wire):
         self._since = time.monotonic()
         self._unsent: list[memoryview] = []
         self._environ: dict[str, Any] = {}  # of the request that is being answered
+        self._unfinished: Response | None = None  # the rest of a file waits until the client takes it
         # An Authorization field, its key for the sign-in, and the client's address, which belongs to that.
         self.credentials: tuple[bytes, bytes, str] = (b"", b"", "")
 
@@ -159,7 +160,15 @@ class Connection(Wire):
     @property
     def is_sending(self) -> bool:
         """Part of an answer waits until the client takes it."""
-        return bool(self._unsent)
+        return bool(self._unsent) or self._unfinished is not None
+
+    def take_unfinished(self) -> Response | None:
+        """The answer that is to be gone on with, in a thread of the pool, now that the client takes more."""
+        if self._unfinished is None:
+            return None
+        response, self._unfinished = self._unfinished, None
+        self.patience.stop()
+        return response
 
     def reply(self, *pieces: bytes | bytearray) -> None:
         """Send an answer without waiting; what the client does not take at once is sent when it does."""
@@ -192,7 +201,7 @@ class Connection(Wire):
             self.patience.stop()
             if self.patience.left:
                 self._set_deadline()
-            elif self._unsent:
+            elif self.is_sending:
                 self.give_up_reader(self.patience.told)
                 self.close()
             elif self.parser.requests[0].is_answered:
@@ -207,7 +216,7 @@ class Connection(Wire):
 
     def leave(self) -> None:
         """The worker stops: close, unless the client has begun to ask, is still being told, or has just connected."""
-        if self._is_lingering or self._unsent or self.parser.is_in_head:
+        if self._is_lingering or self.is_sending or self.parser.is_in_head:
             return
         if self.parser.requests:
             if self.parser.requests[0].is_answered:
@@ -232,7 +241,7 @@ class Connection(Wire):
 
     def has_data(self) -> bool:
         """Whether there is something to do without waiting for the socket."""
-        if self._unsent:
+        if self.is_sending:
             return False
         if self._is_ready():
             return True
@@ -333,7 +342,7 @@ class Connection(Wire):
         return False
 
     def _answer(self, request: Request, parked: Response | None) -> bool:
-        """Answer a request; False if the answer waits for something, and the connection was given away for it."""
+        """Answer a request; False if the answer waits, for its client or something else, and the connection with it."""
         keep_alive = request.keep_alive and self.server.ready
         response = parked or Response(self, request, BodyReader(self, request), keep_alive=keep_alive)
         try:
@@ -346,10 +355,17 @@ class Connection(Wire):
                         return False
                     response.body.stop()
             with coming_from(response.origin):
+                is_over = True
                 try:
-                    response.send()
+                    is_over = response.send()
                 finally:
-                    response.close()
+                    if is_over:
+                        response.close()
+            if not is_over:
+                self._unfinished = response
+                self._set_deadline()
+                self.server.put_conn(self)
+                return False
             if request.draft is not None and self.server.hot is not None:
                 self.server.hot.keep(request, response)
         except _GONE:
@@ -419,3 +435,7 @@ class Connection(Wire):
             self.server.forget(self)
             with contextlib.suppress(OSError):
                 self.socket.close()
+            if self._unfinished is not None:
+                response, self._unfinished = self._unfinished, None
+                response.tell()
+                response.close()

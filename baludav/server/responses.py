@@ -54,6 +54,7 @@ class Response:
         self._head_size = 0
         self.sent: tuple[Headers, bytes] | None = None
         self._left: int | None = None
+        self._file_sent = 0  # bytes of it
         self._is_chunked = False
         self.is_begun = False
         self.keep_alive = keep_alive
@@ -68,12 +69,11 @@ class Response:
         self.headers = headers
         return self._write
 
-    def send(self) -> None:
-        """Send the whole answer, or what is left of it."""
+    def send(self) -> bool:
+        """Send the whole answer, or what is left of it; False: the rest of a file, once its client takes more."""
         body = self.body
         if hasattr(body, "fileno") and hasattr(body, "length") and self.has_body:
-            self._send_file(body)
-            return
+            return self._send_file(body)
         length = None
         if isinstance(body, list | tuple):
             self.sent = self._coded(b"".join(body))
@@ -85,6 +85,7 @@ class Response:
             if piece:
                 self._write(piece, length)
         self._finish(length)
+        return True
 
     def send_at_once(self, piece: bytes) -> bool:
         """Send a piece of the body without waiting for the client; False if it does not take all of it."""
@@ -133,15 +134,15 @@ class Response:
             self.keep_alive = False
             raise BrokenAnswer("the body is shorter than its Content-Length")
 
-    def _send_file(self, body: Any) -> None:
-        head = self._head(body.length)
-        if body.length == 0:
-            self.connection.send(head)
-            return
-        self.connection.send(head, more=True)
-        if not self.connection.send_file(body.fileno(), body.offset, body.length):
+    def _send_file(self, body: Any) -> bool:
+        if not self.is_begun:
+            self.connection.send(self._head(body.length), more=body.length > 0)
+        sent = self.connection.send_file(body.fileno(), body.offset + self._file_sent, body.length - self._file_sent)
+        if sent is None:
             self.keep_alive = False
             raise BrokenAnswer("the file is shorter than its answer")
+        self._file_sent += sent
+        return bool(self._file_sent == body.length)
 
     @property
     def origin(self) -> Origin:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from baludav.server.worker import Worker
 
 _PIECE = 256 * 1024
+_SOON = 0.02  # seconds
 _CROWDED = "The server waits for too many of your clients; try again when some of them are done"
 
 
@@ -92,34 +93,51 @@ class Wire:
         except (OSError, ssl.SSLError):
             return False
 
-    def send_file(self, fd: int, offset: int, length: int) -> bool:
-        """Send part of a file, without copying it where the socket allows; False if the file is shorter."""
-        if isinstance(self.socket, ssl.SSLSocket):
-            while length:
-                piece = os.pread(fd, min(length, _PIECE), offset)
-                if not piece:
-                    return False
-                self.send(piece)
-                offset += len(piece)
-                length -= len(piece)
-            return True
-        target = self.socket.fileno()
-        while length:
+    def send_file(self, fd: int, offset: int, length: int) -> int | None:
+        """Send part of a file, without copying it where the socket allows.
+
+        Returns:
+            bytes that were sent, fewer if the client has to be waited for; None if the file is shorter.
+        """
+        send = self._send_piece if isinstance(self.socket, ssl.SSLSocket) else self._send_from_file
+        left = length
+        while left:
             try:
-                sent = os.sendfile(target, fd, offset, length)
-            except BlockingIOError:
-                self._wait_for_room()
+                sent = send(fd, offset, left)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                if not self._has_room_soon():
+                    break
                 continue
-            except OSError as error:
-                if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
-                    raise ConnectionResetError from error
-                raise
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN)
+                continue
             if sent == 0:
-                return False
+                return None
             self.count_sent(sent)
             offset += sent
-            length -= sent
-        return True
+            left -= sent
+        return length - left
+
+    def _send_from_file(self, fd: int, offset: int, length: int) -> int:
+        try:
+            return os.sendfile(self.socket.fileno(), fd, offset, length)
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                raise ConnectionResetError from error
+            raise
+
+    def _send_piece(self, fd: int, offset: int, length: int) -> int:
+        """The same through TLS: asked again after it would have blocked, it sends the same piece, as that must be."""
+        piece = os.pread(fd, min(length, _PIECE), offset)
+        return self.socket.send(piece) if piece else 0
+
+    def _has_room_soon(self) -> bool:
+        """Wait a moment for the client to take more: most do at once, and a thread that stays at it is faster."""
+        self.patience.start(self.socket.fileno())
+        try:
+            return self.poll(select.POLLOUT, min(_SOON, self.patience.left))
+        finally:
+            self.patience.stop()
 
     def count_sent(self, count: int) -> None:
         """Count bytes of an answer that the socket has taken."""

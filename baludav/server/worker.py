@@ -143,6 +143,12 @@ class Worker(cheroot.wsgi.Server):
                 return
             self._open.add(connection)
             self.seat.tell(len(self._open))
+        unfinished = connection.take_unfinished()
+        if unfinished is not None:
+            self._connections.release(connection)
+            connection.is_handed_over = True
+            self._resume(unfinished)
+            return
         if connection.is_sending:
             connection.go_on_sending()
         if not connection.is_sending and connection.receive() and not connection.serve_at_once():

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -116,6 +117,70 @@ def test_a_reader_that_stops_is_given_up(start: Callable[..., Running]) -> None:
         assert server.ask("GET /other HTTP/1.1")[0] == 200
         wait_for(lambda: _connections(server) == 0, 10, "its end")
         assert len(receive_all(connection)) < server.file.stat().st_size
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_slow_downloads_cost_no_thread(start: Callable[..., Running], tmp_path: Path, *, is_encrypted: bool) -> None:
+    """However many there are; each goes on when its client takes more, and ends with the last byte or its client."""
+    server = start(**({"tls": str(tmp_path)} if is_encrypted else {}))
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem")) if is_encrypted else None
+    (worker,) = server.workers()
+    file = server.file.read_bytes()
+    with contextlib.ExitStack() as stack:
+        one = stack.enter_context(_connected(server, context))
+        one.sendall(DOWNLOAD)
+        slow = []
+        for _ in range(40 if is_encrypted else 300):  # for a handshake takes its time
+            slow.append(stack.enter_context(_connected(server, context, takes=4096)))
+            slow[-1].sendall(DOWNLOAD)
+        assert all(connection.recv(1) for connection in slow)
+        wait_for(lambda: _threads(worker) < 40, 60, "few of them are in a thread")
+        for _ in range(10):
+            with _connected(server, context) as normal:
+                normal.sendall(b"GET /normal HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert receive_all(normal).startswith(b"HTTP/1.1 200 ")
+        one.sendall(b"GET /normal HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")  # after the whole file
+        answer = receive_all(one).partition(b"\r\n\r\n")[2]
+        assert answer[: len(file)] == file
+        assert answer[len(file) :].startswith(b"HTTP/1.1 200 ")
+    wait_for(lambda: _connections(server) == 0, 60, "they are gone")
+    wait_for(lambda: _open_files(worker, server.file) == 0, 60, "their files are closed")
+
+
+def test_a_file_is_closed_when_its_reader_is_given_up(start: Callable[..., Running]) -> None:
+    """Not only the connection."""
+    server = start(body_seconds=0.5)
+    (worker,) = server.workers()
+    with server.connect() as connection:
+        connection.sendall(DOWNLOAD)
+        wait_for(lambda: _open_files(worker, server.file) == 1, 30, "the download")
+        wait_for(lambda: _open_files(worker, server.file) == 0, 30, "its end")
+        assert _connections(server) == 0
+
+
+DOWNLOAD = b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def _connected(server: Running, context: ssl.SSLContext | None, takes: int = 0) -> socket.socket:
+    """A client's connection, whose machine takes no more bytes than so many beyond what the client has read."""
+    found = socket.socket()
+    if takes:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
+    found.settimeout(60)
+    found.connect(("127.0.0.1", server.port))
+    return found if context is None else context.wrap_socket(found, server_hostname="localhost")
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def _open_files(pid: int, file: Path) -> int:
+    count = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            count += fd.readlink() == file
+    return count
 
 
 HEAD = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
