@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SMALL_BODY = 64 * 1024  # bytes; such a body is received before a thread is given to its request
 _HANDSHAKE_SECONDS = 15.0
 _LINGER_SECONDS = 2.0
-_NEW_SECONDS = 3.0  # after connecting, in which a stop waits for what the client wants
+_NEW_SECONDS = 5.0  # after connecting, in which a stop waits for what the client wants
 _RECEIVE = 64 * 1024
 _GONE = (ConnectionError, ssl.SSLError, TimeoutError)
 
