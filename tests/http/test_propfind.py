@@ -186,7 +186,7 @@ def test_xml_that_attacks(alice: User, body: str, statuses: set[int]) -> None:
         answer = alice(method, "/", body.encode(), Depth="0")
         assert answer.status_code in statuses | {400, 422}, (method, answer.text)
         assert "root:" not in answer.text
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
 
 
 def test_encodings_of_xml(alice: User) -> None:
@@ -199,19 +199,20 @@ def test_encodings_of_xml(alice: User) -> None:
     assert alice.prop("/f", "{urn:t}a") == "ö"
 
 
-def test_infinity_on_a_large_tree(server: Server, alice: User) -> None:
+def test_infinity_on_a_large_tree(server: Server) -> None:
     """All of it, or `propfind-finite-depth` (RFC 4918 §9.1): never a part that looks like all."""
-    home = server.home("alice") / alice.top.strip("/")
+    server.add_user("hoarder")  # so that no other test has to do with all this
+    hoarder, home = User(server, "hoarder"), server.home("hoarder")
     for folder in range(20):
         (home / str(folder)).mkdir()
         for number in range(300):
             (home / str(folder) / str(number)).touch()
-    answer = alice("PROPFIND", "/", Depth="infinity")
+    answer = hoarder("PROPFIND", "/", Depth="infinity")
     if answer.status_code == 403:
         assert "propfind-finite-depth" in answer.text
     else:
         assert answer.status_code == 207
-        assert len(alice.multistatus(answer)) == 1 + 20 + 6000
+        assert len(hoarder.multistatus(answer)) == 1 + 20 + 6000
 
 
 @pytest.mark.parametrize("path", ["/", "/dav", "/dav/"])

@@ -151,6 +151,12 @@ class Events:
         assert fields["id"] == token
         return token
 
+    def ends(self) -> bool:
+        """Wait for the end of the stream; False if it tells of a change before."""
+        while (lines := self.lines()) and lines[0].startswith(":"):
+            pass
+        return not lines
+
     def close(self) -> None:
         self._answer.close()
         self._connection.close()

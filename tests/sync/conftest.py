@@ -1,6 +1,7 @@
 """Users of the API and of the DAV tree beside it."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +11,15 @@ from tests.sync.client import Client
 from tests.sync.device import Device
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this room alone: some tests read all that alice has, and the others leave her much."""
+    with Server(tmp_path_factory.mktemp("sync") / "data") as server:
+        server.add_user("alice")
+        server.add_user("bob")
+        yield server
 
 
 @pytest.fixture

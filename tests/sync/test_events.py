@@ -1,6 +1,8 @@
 """Whoever listens hears at once of each change in what they see: from any worker, any client, and from outside."""
 
 import contextlib
+import hashlib
+import re
 import signal
 import threading
 import time
@@ -16,34 +18,55 @@ from tests.http.client import User, basic
 from tests.serving import Server, wait_for
 from tests.sync.client import Client, Events
 
-SECONDS = 20
+SECONDS = 50  # less than the longest poll waits
 MANY = 300
+USER = "ada"
 
 
 def _authorization(server: Server, user: str) -> str:
     return basic(*server.auth(user))
 
 
+@pytest.fixture(scope="module")
+def _user(server: Server) -> None:
+    """A user of these tests alone: she hears of nothing that was done, or written outside, in others."""
+    server.add_user(USER)
+
+
 @pytest.fixture
-def listen(server: Server) -> Iterator[Callable[..., Events]]:
+def ada(server: Server, _user: None, request: pytest.FixtureRequest) -> User:
+    """She, in a fresh collection of hers."""
+    user = User(server, USER, "/" + re.sub(r"[^0-9A-Za-z]+", "-", request.node.name)[:60])
+    assert user("MKCOL", "").status_code == 201
+    return user
+
+
+@pytest.fixture
+def api(server: Server, _user: None) -> Client:
+    """The API as she sees it."""
+    return Client(server, USER)
+
+
+@pytest.fixture
+def listen(server: Server, _user: None) -> Iterator[Callable[..., Events]]:
     """Opens event streams; each has read the present token."""
     with contextlib.ExitStack() as stack:
 
         def listen(authorization: str = "", last_id: str = "") -> Events:
-            events = Events(server, authorization or _authorization(server, "alice"), last_id)
+            events = Events(server, authorization or _authorization(server, USER), last_id)
             stack.callback(events.close)
             return events
 
         yield listen
 
 
-def test_every_listener_hears_of_a_change(alice: User, api: Client, listen: Callable[..., Events]) -> None:
+def test_every_listener_hears_of_a_change(ada: User, api: Client, listen: Callable[..., Events]) -> None:
     """On whichever worker they and the writer are; and what they are told can be asked for."""
     streams = [listen() for _ in range(8)]
     (before,) = {events.next() for events in streams}
-    alice.put("/file")
+    ada.put("/file")
     (token,) = {events.next() for events in streams}
-    assert [change["path"] for change in api.get("/changes", since=before)["changes"]] == [f"{alice.top}/file"]
+    assert [change["path"] for change in api.get("/changes", since=before)["changes"]] == [f"{ada.top}/file"]
     assert api.get("/changes", since=token) == {"changes": [], "change_token": token, "has_more": False}
 
 
@@ -68,26 +91,28 @@ def test_the_answer_is_an_event_stream(listen: Callable[..., Events]) -> None:
     ids=["DELETE", "MOVE", "COPY", "MKCOL", "PUT"],
 )
 def test_each_kind_of_change_is_told(
-    alice: User, listen: Callable[..., Events], change: Callable[[User], requests.Response]
+    ada: User, listen: Callable[..., Events], change: Callable[[User], requests.Response]
 ) -> None:
-    alice.put("/file")
+    ada.put("/file")
     events = listen()
     before = events.next()
-    assert change(alice).status_code in (201, 204)
+    assert change(ada).status_code in (201, 204)
     assert events.next() != before
 
 
-def test_a_change_from_outside_is_told(server: Server, alice: User, api: Client, listen: Callable[..., Events]) -> None:
+def test_a_change_from_outside_is_told(server: Server, ada: User, api: Client, listen: Callable[..., Events]) -> None:
     """Nobody has to ask for anything: what is written beside the server is noticed, and then told."""
     events = listen()
     before = events.next()
-    folder = server.home("alice") / alice.top.strip("/")
+    folder = server.home(USER) / ada.top.strip("/")
     (folder / "outside").write_bytes(b"made outside")
     (folder / "written").write_bytes(b"and another")
-    found: set[str] = set()
-    while found != {f"{alice.top}/outside", f"{alice.top}/written"}:
+    wanted = {f"{ada.top}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    assert len(wanted) == 2
+    found: dict[str, str] = {}
+    while found != wanted:
         events.next()
-        found = {change["path"] for change in api.get("/changes", since=before)["changes"]}
+        found = {change["path"]: change["sha256"] for change in api.get("/changes", since=before)["changes"]}
 
 
 def test_a_command_is_told(server: Server, listen: Callable[..., Events]) -> None:
@@ -98,9 +123,9 @@ def test_a_command_is_told(server: Server, listen: Callable[..., Events]) -> Non
     assert events.next() != before
 
 
-def test_a_restore_over_the_api_is_told(alice: User, api: Client, listen: Callable[..., Events]) -> None:
-    alice.put("/file")
-    alice("DELETE", "/file")
+def test_a_restore_over_the_api_is_told(ada: User, api: Client, listen: Callable[..., Events]) -> None:
+    ada.put("/file")
+    ada("DELETE", "/file")
     events = listen()
     events.next()
     entry = api.get("/trash")["entries"][0]
@@ -109,26 +134,26 @@ def test_a_restore_over_the_api_is_told(alice: User, api: Client, listen: Callab
 
 
 def test_what_is_not_theirs_is_not_told(
-    server: Server, alice: User, bob: User, others: Client, listen: Callable[..., Events]
+    server: Server, ada: User, bob: User, others: Client, listen: Callable[..., Events]
 ) -> None:
     """The next thing that bob hears of is his own change."""
     events = listen(_authorization(server, "bob"))
     before = events.next()
-    alice.put("/file")
+    ada.put("/file")
     bob.put("/file")
     token = events.next()
     assert [change["path"] for change in others.get("/changes", since=before)["changes"]] == [f"{bob.top}/file"]
     assert others.get("/changes", since=token)["changes"] == []
 
 
-def test_last_event_id_resumes(alice: User, listen: Callable[..., Events]) -> None:
+def test_last_event_id_resumes(ada: User, listen: Callable[..., Events]) -> None:
     """What happened in between is told at once; if nothing did, nothing is."""
     events = listen()
     token = events.next()
     events.close()
     events = listen(last_id=token)
     assert events.lines() == [":"]
-    alice.put("/file")
+    ada.put("/file")
     newer = events.next()
     assert newer != token
     assert listen(last_id=token).next() == newer
@@ -149,14 +174,14 @@ def test_head_says_what_there_would_be(api: Client) -> None:
     assert api("HEAD", "/changes", params={"since": token, "wait": 60}).elapsed.total_seconds() < SECONDS
 
 
-def test_a_removed_device_hears_nothing_more(alice: User, api: Client, listen: Callable[..., Events]) -> None:
+def test_a_removed_device_hears_nothing_more(ada: User, api: Client, listen: Callable[..., Events]) -> None:
     """Its stream ends at the next change, of which it is not told."""
     device = api.registered()
     events = listen(f"Bearer {device.device['token']}")
     events.next()
     assert api("DELETE", f"/devices/{device.device['device_id']}").status_code == 204
-    alice.put("/file")
-    assert events.lines() == []
+    ada.put("/file")
+    assert events.ends()
 
 
 def test_a_disabled_user_hears_nothing_more(server: Server, listen: Callable[..., Events]) -> None:
@@ -170,29 +195,29 @@ def test_a_disabled_user_hears_nothing_more(server: Server, listen: Callable[...
     assert carol.put("/file").status_code == 401
     admin = User(server, "admin")
     admin.put("/homes/carol/file")
-    assert [events.lines() for events in streams] == [[]] * 6
+    assert all(events.ends() for events in streams)
 
 
 # ---- the answer that waits ----
 
 
-def test_a_poll_is_answered_by_a_change(alice: User, api: Client) -> None:
+def test_a_poll_is_answered_by_a_change(ada: User, api: Client) -> None:
     """With what changed; and the connection goes on."""
     token = _present(api)
     for number in range(3):
         begun = time.monotonic()
-        writer = threading.Thread(target=alice.put, args=(f"/file-{number}",))
+        writer = threading.Thread(target=ada.put, args=(f"/file-{number}",))
         writer.start()
         page = api.get("/changes", since=token, wait=60)
         writer.join()
-        assert [change["path"] for change in page["changes"]] == [f"{alice.top}/file-{number}"]
+        assert [change["path"] for change in page["changes"]] == [f"{ada.top}/file-{number}"]
         assert time.monotonic() - begun < SECONDS
         token = page["change_token"]
 
 
-def test_a_poll_waits_only_if_there_is_nothing(alice: User, api: Client) -> None:
+def test_a_poll_waits_only_if_there_is_nothing(ada: User, api: Client) -> None:
     token = _present(api)
-    alice.put("/file")
+    ada.put("/file")
     assert api.get("/changes", since=token, wait=60)["changes"]
 
 
@@ -243,21 +268,22 @@ def _read(client: Client, events: Events, picture: dict[str, str], token: str, l
 
 
 def test_readers_who_follow_events_know_everything(
-    server: Server, alice: User, api: Client, listen: Callable[..., Events]
+    server: Server, ada: User, api: Client, listen: Callable[..., Events]
 ) -> None:
     """Built only from the state and from changes asked for at each event, a picture equals the state at the end."""
     state = api.get("/state", limit=10_000)
+    assert state["next_cursor"] is None
     start = {file["path"]: file["sha256"] for file in state["files"]}
     pictures = [dict(start) for _ in range(3)]
     with ThreadPoolExecutor(10) as pool:
         readers = [
-            pool.submit(_read, Client(server, "alice"), listen(), picture, state["change_token"], f"{alice.top}/last")
+            pool.submit(_read, Client(server, USER), listen(), picture, state["change_token"], f"{ada.top}/last")
             for picture in pictures
         ]
-        writers = [pool.submit(_write, User(server, "alice", alice.top), number) for number in range(4)]
+        writers = [pool.submit(_write, User(server, USER, ada.top), number) for number in range(4)]
         for writer in writers:
             writer.result()
-        alice.put("/last")
+        ada.put("/last")
         heard = [reader.result() for reader in readers]
     final = {file["path"]: file["sha256"] for file in api.get("/state", limit=10_000)["files"]}
     assert all({path: sha256 for path, sha256 in picture.items() if sha256} == final for picture in pictures)
@@ -288,6 +314,6 @@ def test_many_listeners_cost_little_and_hold_no_stop_up(tmp_path: Path) -> None:
         workers = server.pids()[1:]
         assert server.process is not None
         server.process.send_signal(signal.SIGHUP)
-        assert all(events.lines() == [] for events in streams)
+        assert all(events.ends() for events in streams)
         wait_for(lambda: not set(server.pids()) & set(workers), 20, "the old workers have left")
         stack.enter_context(contextlib.closing(Events(server, authorization))).next()
