@@ -42,13 +42,21 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(backend: Server) -> Iterator[None]:
-    """Whatever a test does: nothing is in the home afterwards, in the trash, or locked."""
+    """Whatever a test does: nothing is in the home afterwards, in the trash, or locked, that was not there before."""
+    before = everything(backend)
     yield
-    alice = User(backend, "alice")
-    assert [path.name for path in backend.home("alice").iterdir()] == [".baludav"]
-    assert alice.session.get(f"{backend.url}/api/sync/trash", timeout=60).json()["entries"] == []
-    assert alice.session.get(f"{backend.url}/api/sync/locks", timeout=60).json()["locks"] == []
-    assert list((backend.home("alice") / ".baludav" / "uploads").iterdir()) == []
+    assert everything(backend) == before
+
+
+def everything(backend: Server) -> dict[str, list[object]]:
+    """What alice has."""
+    alice, home = User(backend, "alice"), backend.home("alice")
+    return {
+        "files": sorted(path.name for path in home.iterdir() if path.name != ".baludav"),
+        "trash": alice.session.get(f"{backend.url}/api/sync/trash", timeout=60).json()["entries"],
+        "locks": alice.session.get(f"{backend.url}/api/sync/locks", timeout=60).json()["locks"],
+        "uploads": sorted(path.name for path in (home / ".baludav" / "uploads").iterdir()),
+    }
 
 
 def examined(
