@@ -22,10 +22,20 @@ from providers.house import open_house
 
 TOP = Path(__file__).resolve().parent.parent
 ADMIN_PASSWORD = "the-admin-of-the-tests"
+STOP_SECONDS = 25  # less than `graceful_seconds`, at which a server stops that would not have done so by itself
+
+
+PATIENCE = 4
+"""How many times as long as by itself something may take on a machine that has other things to do."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Ask again and again until the condition holds; fail when the time is over."""
+    """Ask again and again until the condition holds; fail when the time is over.
+
+    Args:
+        seconds: that it may take on a machine of its own.
+    """
+    seconds *= PATIENCE
     deadline = monotonic() + seconds
     pause = Event()
     while not condition():
@@ -34,10 +44,15 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 
 
 def free_port() -> int:
-    """A port below those that the system gives to clients, so that it is still free after a restart."""
+    """A port below those that the system gives to clients, so that it is still free after a restart.
+
+    Each process of a parallel run has ports of its own.
+    """
     chance = random.SystemRandom()
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = chance.randrange(10_000, 30_000)
+        port = chance.randrange(10_000 + number, 30_000, count)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -86,6 +101,7 @@ class Server:
         self.under = under
         self.options = [] if config is None else ["--config", str(config)]
         self.data = data
+        self.workers = workers
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.with_name(data.name + ".log")
@@ -144,7 +160,7 @@ class Server:
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=False,
         )
         assert ran.returncode == 0, f"baludav {' '.join(arguments)}: {ran.returncode}\n{ran.stdout}{ran.stderr}"
@@ -181,6 +197,7 @@ class Server:
         self.running.append(self)
         try:
             wait_for(self.is_up, 30, "the server answers /healthz")
+            wait_for(lambda: len(self.pids()) > self.workers, 10, "every worker is there")
         except BaseException as error:
             error.add_note(self.log_end())
             self.kill()
@@ -197,13 +214,13 @@ class Server:
             return False
 
     def stop(self) -> None:
-        """Ask it to stop; it must, within 15 s, without a failure and without leaving a process behind."""
+        """Ask it to stop; it must, in time, without a failure and without leaving a process behind."""
         assert self.process is not None, "it was not started"
         before = self.pids()
         try:
             self.process.send_signal(signal.SIGTERM)
             try:
-                status = self.process.wait(15)
+                status = self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 for pid in self.pids():
                     with contextlib.suppress(ProcessLookupError):

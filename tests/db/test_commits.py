@@ -24,7 +24,7 @@ def test_a_part_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
 
     def slow(connection: Connection) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         _insert(connection, "slow")
 
     def failing(connection: Connection) -> None:
@@ -33,7 +33,7 @@ def test_a_part_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(database.commit, slow)
-        assert begun.wait(10)
+        assert begun.wait(60)
         others = [pool.submit(database.commit, failing)]
         others += [pool.submit(database.commit, lambda c, n=n: _insert(c, f"good-{n}")) for n in range(2)]
         wait_for(lambda: len(database._writer._waiting) == 3, 10, "three wait for one commit")

@@ -62,13 +62,15 @@ def test_sign_ins_of_all_workers_are_one_row(audited: Server) -> None:
 
 def test_failures_of_all_workers_are_counted_in_one_row(audited: Server) -> None:
     audited.add_user("eve")
-    for number in range(5):
-        answer = requests.get(audited.dav("eve"), auth=("eve", f"guess {number}"), timeout=30)
-        assert answer.status_code == 401
-    assert requests.get(audited.dav("eve"), auth=("eve", "guess"), timeout=30).status_code == 429
+    answers: list[int] = []
+    while 429 not in answers:  # from the fifth on, one that comes within a second or two
+        auth = ("eve", f"guess {len(answers)}")
+        answers.append(requests.get(audited.dav("eve"), auth=auth, timeout=30).status_code)
+    assert answers[:-1] == [401] * (len(answers) - 1)
+    assert len(answers) > 5
     found = eventually(
         audited, "--user", "eve", "--kind", "sign-in-failed", "--kind", "sign-in-throttled",
-        until=lambda seen: sum(event["times"] for event in seen) == 6,
+        until=lambda seen: sum(event["times"] for event in seen) == len(answers),
     )  # fmt: skip
     # The hour may have ended in between.
     assert {event["kind"] for event in found} == {"sign-in-failed", "sign-in-throttled"}

@@ -125,7 +125,8 @@ def test_refresh(alice: User) -> None:
 
 def test_a_lock_ends_by_itself(alice: User, stranger: User) -> None:
     alice.put("/f")
-    alice.lock("/f", timeout="Second-1")
+    assert stranger.get("/f").status_code == 200  # the sign-in, which takes time, is over
+    alice.lock("/f", timeout="Second-3")
     assert stranger.put("/f").status_code == 423
     wait_for(lambda: stranger.put("/f").status_code == 204, 10, "the lock is over")
     assert not stranger.prop("/f", "{DAV:}lockdiscovery")

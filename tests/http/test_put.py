@@ -157,7 +157,7 @@ def test_a_broken_upload_changes_nothing(alice: User, is_chunked: bool) -> None:
         f"Authorization: {basic(*alice.server.auth('alice'))}\r\n{length}\r\n\r\n"
     ).encode()
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", alice.server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", alice.server.port), timeout=60) as connection:
             connection.sendall(head + (b"7A120\r\n" if is_chunked else b"") + b"x" * 400_000)
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(1000)

@@ -1,6 +1,5 @@
 """Signing in over HTTP: who gets in, what a guesser learns, and that commands count from the next request on."""
 
-import statistics
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -125,7 +124,8 @@ def test_whether_a_user_exists_is_not_told(tmp_path_factory: pytest.TempPathFact
         known = [failed("anna", n) for n in range(3)]
         unknown = [failed(f"nobody-{n}", n) for n in range(3)]
         assert {text for _, text in known} == {text for _, text in unknown}
-        ratio = statistics.median(t for t, _ in known) / statistics.median(t for t, _ in unknown)
+        # The fastest of each: whatever else the machine does can only make an answer slower.
+        ratio = min(t for t, _ in known) / min(t for t, _ in unknown)
         assert 0.2 < ratio < 5, "one of the two does not hash at all"
 
 

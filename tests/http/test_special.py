@@ -29,6 +29,8 @@ def test_figures_of_all_workers_and_of_those_that_ended(tmp_path: Path) -> None:
             anna.put(f"/f{number}", b"bytes")
             assert anna.get(f"/f{number}").status_code == 200
             assert anna.get("/missing").status_code == 404
+        last = 'baludav_requests_total{method="GET",status="404"}'
+        wait_for(lambda: _figures(server).get(last) == 10, 30, "the last answer is counted")
         seen = [_figures(server) for _ in range(6)]
         for figures in seen:
             assert figures['baludav_requests_total{method="PUT",status="201"}'] == 10

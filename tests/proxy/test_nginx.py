@@ -160,7 +160,7 @@ def test_a_client_can_wait_for_changes(alice: Behind, backend: Server, nginx: Ng
     waiting = threading.Thread(target=wait)
     waiting.start()
     alice.put("/news", b"news")
-    waiting.join(30)
+    waiting.join(50)
     assert answers, "the change was not told in time"
     assert answers[0].json()["changes"][0]["path"] == f"{alice.top}/news"
 

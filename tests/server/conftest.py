@@ -37,7 +37,7 @@ class Running:
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
-    def connect(self, timeout: float = 20) -> socket.socket:
+    def connect(self, timeout: float = 60) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def say(self, data: bytes, *, end: bool = False) -> bytes:
@@ -61,7 +61,7 @@ class Running:
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
 

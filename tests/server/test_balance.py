@@ -55,13 +55,16 @@ def _spread(server: Running, connections: int) -> Counter[int]:
     return found
 
 
+def _is_spread(server: Running) -> bool:
+    """No worker has most of ten bursts. Of one it may: how the system lets the workers run has a say in it."""
+    return sum(min(_spread(server, 40)[pid] for pid in server.workers()) for _ in range(10)) >= 10 * 15
+
+
 def test_a_burst_is_spread(start: Callable[..., Running]) -> None:
-    """No worker has most of it, also after one was killed and replaced."""
+    """Also after one worker was killed and replaced."""
     server = start(workers=2)
-    for _ in range(3):
-        found = _spread(server, 40)
-        assert min(found[pid] for pid in server.workers()) >= 10, found
+    assert _is_spread(server)
     before = server.workers()
     os.kill(before[0], signal.SIGKILL)
     wait_for(lambda: len(server.workers()) == 2 and before[0] not in server.workers(), 10, "a new worker")
-    wait_for(lambda: min(_spread(server, 40)[pid] for pid in server.workers()) >= 10, 20, "it takes its share")
+    wait_for(lambda: _is_spread(server), 20, "it takes its share")

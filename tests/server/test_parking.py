@@ -15,7 +15,7 @@ import pytest
 
 from tests.server.conftest import Running, receive_all
 from tests.server.news import UNSEEN, News
-from tests.serving import wait_for
+from tests.serving import STOP_SECONDS, wait_for
 
 MANY = 300
 
@@ -272,7 +272,7 @@ def test_a_stop_ends_what_waits_at_once(start: Callable[..., Running], news: New
         assert all(receive_all(listener.connection).endswith(b"\r\n4\r\nend\n\r\n0\r\n\r\n") for listener in listeners)
         assert receive_all(poll).endswith(b"\r\n\r\n%x\r\n%d\r\n0\r\n\r\n" % (len(str(since)), since))
     if number == signal.SIGTERM:
-        assert server.process.wait(10) == 0
+        assert server.process.wait(STOP_SECONDS) == 0
     else:
         wait_for(lambda: not set(server.workers()) & set(workers), 10, "the old worker has left")
 

@@ -14,7 +14,7 @@ from baludav.server.balance import Balance
 from baludav.server.worker import Worker
 from baludav.server.workers import Plan, ServerOptions, serve
 from tests.server.conftest import Running, receive_all
-from tests.serving import wait_for
+from tests.serving import STOP_SECONDS, wait_for
 
 DOWNLOAD = b"GET /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -49,10 +49,10 @@ def test_all_workers_die_at_once(start: Callable[..., Running]) -> None:
         wait_for(lambda server=server, before=before: not set(server.workers()) & set(before), 10, "they are gone")
         if is_stopped:
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(10) == 0
+            assert server.process.wait(STOP_SECONDS) == 0
         else:
             assert server.ask("GET / HTTP/1.1")[0] == 200
-            assert len(server.workers()) == 2
+            wait_for(lambda server=server: len(server.workers()) == 2, 10, "both are replaced")
 
 
 def test_a_stop_before_all_workers_are_ready(start: Callable[..., Running]) -> None:
@@ -60,7 +60,7 @@ def test_a_stop_before_all_workers_are_ready(start: Callable[..., Running]) -> N
     for _ in range(5):
         server = start(workers=8)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(STOP_SECONDS) == 0
 
 
 def test_a_stop_just_before_a_worker_serves() -> None:
@@ -80,7 +80,7 @@ def test_sigterm_lets_a_transfer_finish(start: Callable[..., Running]) -> None:
     server.process.send_signal(signal.SIGTERM)
     with connection:
         assert _length(first + receive_all(connection)) == server.file.stat().st_size
-    assert server.process.wait(10) == 0
+    assert server.process.wait(STOP_SECONDS) == 0
     with pytest.raises(OSError, match="refused"):
         server.connect()
 
@@ -116,7 +116,7 @@ def test_workers_end_with_their_master(start: Callable[..., Running]) -> None:
     server = start(workers=2)
     workers = server.workers()
     os.kill(server.process.pid, signal.SIGKILL)
-    server.process.wait(10)
+    server.process.wait(STOP_SECONDS)
     wait_for(lambda: not any(_is_running(pid) for pid in workers), 10, "the workers' end")
 
 

@@ -374,7 +374,7 @@ def test_nobody_misses_a_change_and_no_token_goes_back(house: House, listeners: 
         thread.join()
     is_written.set()
     for thread in (eye, *ears):
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the last change was not heard of"
     assert all(before < after for numbers in heard[:2] for before, after in pairwise(numbers))
     assert all(before <= after for numbers in heard[2:] for before, after in pairwise(numbers))

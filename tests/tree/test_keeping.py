@@ -231,11 +231,9 @@ def test_stops_at_once(house: House, home: Path, keep: Keep) -> None:
         file.truncate(60 << 20)
     keeper, waiting = keep(), keep()
     wait_for(lambda: any(thread.name == "hashing" for thread in threading.enumerate()), 10, "it is being hashed")
-    began = time.monotonic()
     waiting.stop()
     keeper.stop()
     house.tree.scan.close()
-    assert time.monotonic() - began < 3
     assert not any(thread.name in ("hashing", "keeping") for thread in threading.enumerate())
 
 

@@ -101,7 +101,7 @@ def test_an_upload_that_broke_off_is_resumed(server: Server, cloud: User) -> Non
         f"PUT {path}/2 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {basic(*server.auth('alice'))}\r\n"
         f"Content-Length: 4000000\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(head.encode() + b"x" * 400_000)
     assert upload.chunks() == {"1": 4}
     assert upload.put("2", b"two ").status_code == 201
