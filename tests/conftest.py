@@ -19,9 +19,10 @@ settings.register_profile(
 settings.load_profile("baludav")
 
 # Run in the background or by nohup, a process ignores these, and so would the servers and commands it starts.
-for _signal in (signal.SIGINT, signal.SIGHUP):
+# Ctrl-C still ends what was started here: it raises KeyboardInterrupt, as in the foreground.
+for _signal, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_signal) == signal.SIG_IGN:
-        signal.signal(_signal, signal.SIG_DFL)
+        signal.signal(_signal, _usual)
 
 _numbers = itertools.count()
 
