@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from baludav.errors import Failure, Forbidden, NotFound, OverQuota, PreconditionFailed
 from baludav.tree.disk.oserrors import translated
-from baludav.tree.disk.storage import Aside, CrossDevice, Filling, Staged, Stat
+from baludav.tree.disk.storage import Aside, CrossDevice, Filling, Identity, Staged, Stat
 from baludav.tree.guarding import Target
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
@@ -312,7 +312,7 @@ class Copying(Writing):
         is_plain = goal.known is None or not (goal.known.stat.is_collection or moved.stat.is_collection)
         replaced = goal if not is_plain else goal._replace(known=None)
         with self._moved_quota(origin, goal), self._aside(replaced) as aside:
-            kept = self.keep_old(goal, row.sha256) if is_plain else None
+            kept = self.keep_old(goal, Identity.of(moved.stat, row.born_ns)) if is_plain else None
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
                 if is_plain and not moved.stat.is_collection:
@@ -323,7 +323,7 @@ class Copying(Writing):
                 size = index.subtree_size(connection, row.id)
                 if goal.known is not None and is_plain:  # the history of a name goes on
                     if kept is not None:
-                        surplus = self.add_version(connection, goal.known.row, kept, cause)
+                        surplus = self.add_version(connection, goal.known.row, kept, row.sha256, cause)
                     history.inherit(connection, goal.known.row.id, row.id)
                 self._clear(connection, goal, away, cause)
                 self.tree.locks.drop_below(connection, row)

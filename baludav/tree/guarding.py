@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from baludav.errors import Conflict, Forbidden, Locked, NotFound, OverQuota, PathTooLong, PreconditionFailed, TooLarge
+from baludav.tree.disk.storage import Identity
 from baludav.tree.http.preconditions import ABSENT, State
 from baludav.tree.namespaces import Place
 from baludav.tree.paths import Path
@@ -248,17 +249,30 @@ class Guarding(Register):
         if row is not None:
             journal.drop(connection, row, path, cause)
 
-    def keep_old(self, target: Target, sha256: str | None) -> Path | None:
-        """Keep the bytes of a file that is about to be replaced by others; says where, None if there are none."""
+    def keep_old(self, target: Target, successor: Identity) -> Path | None:
+        """Keep the bytes of a file that another is about to replace; says where, None if there is no file.
+
+        What need not be kept is so, too, until the change is committed: it proves what was about to be done, if the
+        process dies meanwhile.
+        """
         known = target.known
-        if known is None or known.stat.is_collection or not known.stat.size or known.row.sha256 == sha256:
+        if known is None or known.stat.is_collection:
             return None
-        return target.root.storage.keep(target.place.names, known.row.id)
+        return target.root.storage.keep(target.place.names, known.row.id, successor)
 
     def add_version(
-        self, connection: Connection, row: Row, kept: Path, cause: Cause, reason: str = "overwritten"
-    ) -> list[Path]:
-        """Record what `keep_old` kept; returns what to drop once this is committed."""
+        self, connection: Connection, row: Row, kept: Path, sha256: str | None, cause: Cause,
+        reason: str = "overwritten",
+    ) -> list[Path]:  # fmt: skip
+        """Record what `keep_old` kept as a version, unless there is nothing to it.
+
+        Args:
+            sha256: of the bytes that are in its place now.
+        Returns:
+            what to drop once this is committed.
+        """
+        if not history.is_worth_keeping(row, sha256):
+            return [kept]
         most = self.tree.config.settings.history_versions
         return history.add_version(connection, row, kept, cause, most=most, reason=reason)
 

@@ -47,15 +47,15 @@ class Saving(Guarding):
         Returns:
             the file that stays, and what bytes to drop afterwards; None if it is no save, and nothing was done.
         """
-        if not saves.is_fresh(new, cause.at_ns):
-            return None
         if goal.known is not None:
             old = goal.known.row
-            if old.is_collection or old.id > new.id:
+            if not saves.is_save(old, new, cause.at_ns):
                 return None
-            surplus = [] if kept is None else self.add_version(connection, old, kept, cause)
+            surplus = [] if kept is None else self.add_version(connection, old, kept, new.sha256, cause)
             index.use(connection, goal.root.id, -old.size)
             return old, surplus
+        if not saves.is_fresh(new, cause.at_ns):
+            return None
         row, surplus = self.revived(connection, goal, new.sha256, cause, before=new.id)
         return None if row is None else (row, surplus)
 
@@ -124,9 +124,7 @@ class Saving(Guarding):
         """Give the old file the place and the bytes of the new one, whose row goes; its own bytes become a version."""
         assert target.known is not None
         old, cause = target.known.row, self.cause()
-        surplus = [kept]
-        if old.size and old.sha256 != new.row.sha256:
-            surplus = self.add_version(connection, old, kept, cause)
+        surplus = self.add_version(connection, old, kept, new.row.sha256, cause)
         self.tree.locks.drop_below(connection, old)
         index.use(connection, old.root_id, -old.size)
         journal.write_all(connection, old, target.place.names, "deleted", cause)

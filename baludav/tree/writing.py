@@ -248,7 +248,7 @@ class Writing(Saving):
         old_size = known.stat.size if known else 0
         with self.quota_turn(root, staged.size - old_size - reserved):
             reached("admitted")
-            kept = self.keep_old(target, sha256)
+            kept = self.keep_old(target, staged.identity)
 
             def work(connection: Connection) -> tuple[Row, list[Path]]:
                 surplus: list[Path] = []
@@ -257,7 +257,7 @@ class Writing(Saving):
                 if row is None:
                     row, surplus = self.revived(connection, target, sha256, cause)
                 elif kept is not None:
-                    surplus = self.add_version(connection, row, kept, cause, reason)
+                    surplus = self.add_version(connection, row, kept, sha256, cause, reason)
                 if row is None:
                     row = index.add(
                         connection, root_id=root.id, parent_id=self.parent_of(target).id, name=place.names[-1],

@@ -88,7 +88,7 @@ class Files(Keeper):
             self.attempt(self.with_one(name, None), "DELETE", self.target(name), 204)
 
     def _annotate(self) -> None:
-        """Set a dead property, of a file that is never replaced by another one."""
+        """Set a dead property, of a file that nothing is moved over or away from."""
         note = f"note {self.chance.random()}"
         try:
             self.line.ask("PROPPATCH", self.target(_NOTED), 207, body=_PATCH.format(note).encode())
@@ -105,12 +105,9 @@ class Files(Keeper):
         self._note = seen
 
     def _lock(self) -> None:
-        # Not the one with the note, which is lost when a worker dies between rename and commit of a PUT over it: that
-        # is a known fault of the server, which mends the bytes and forgets what else was known of the file.
-        there = sorted(self.held.keys() - {_NOTED})
-        if not there:
+        if not self.held:
             return
-        name, body = self.chance.choice(there), self.new_body()
+        name, body = self.chance.choice(sorted(self.held)), self.new_body()
         target = self.target(name)
         try:
             answer = self.line.ask("LOCK", target, 200, body=_LOCK, Timeout="Second-600", Depth="0")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from baludav import errors
-from baludav.tree.disk.storage import CopiedFile, CrossDevice, Kept, Staged, Stat, Storage
+from baludav.tree.disk.storage import CopiedFile, CrossDevice, Identity, Kept, Staged, Stat, Storage
 from baludav.tree.paths import RESERVED, Path, is_visible
 
 _SPACE = 1 << 40
@@ -64,6 +64,10 @@ class MemoryStaged:
     @property
     def born_ns(self) -> int:
         return self.node.born_ns
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.node.inode, self.node.born_ns)
 
     def discard(self) -> None:
         self.size = 0
@@ -229,8 +233,8 @@ class MemoryStorage:
         folder = self._folder(path[:-1])
         return folder, folder.pop(path[-1])
 
-    def _put_away(self, node: _Node, owner: int) -> Path:
-        name = f"{owner}-{next(_names)}"
+    def _put_away(self, node: _Node, owner: int, name: str = "") -> Path:
+        name = name or f"{owner}-{next(_names)}"
         assert self._staged.members is not None
         self._staged.members[name] = node
         return (RESERVED, name)
@@ -242,11 +246,20 @@ class MemoryStorage:
     def put_away(self, path: Path, owner: int) -> Path:
         return self._put_away(self._take(path)[1], owner)
 
-    def keep(self, path: Path, owner: int) -> Path:
+    def keep(self, path: Path, owner: int, successor: Identity) -> Path:
         node = self._find(path)
         if node is None:
             raise errors.NotFound
-        return self._put_away(node, owner)
+        name = f"{owner}-{successor.inode}-{successor.since_ns}"
+        left = self._find((RESERVED, name))
+        if left is not None and left is not node:
+            self._put_away(left, owner)
+        return self._put_away(node, owner, name)
+
+    def kept_from(self, path: Path, owner: int, successor: Identity) -> Kept | None:
+        kept = (RESERVED, f"{owner}-{successor.inode}-{successor.since_ns}")
+        stat = self.stat(kept)
+        return None if stat is None else Kept(kept, owner, stat)
 
     def kept(self) -> list[Kept]:
         assert self._staged.members is not None

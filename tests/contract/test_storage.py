@@ -11,10 +11,11 @@ import pytest
 from baludav import errors
 from baludav.tree.disk import marker
 from baludav.tree.disk.local import LocalStorage
-from baludav.tree.disk.storage import CrossDevice, Stat, Storage
+from baludav.tree.disk.storage import CrossDevice, Identity, Stat, Storage
 from tests.contract.memory import MemoryStorage
 
 Make = Callable[[], Storage]
+_NEXT = Identity(1 << 40, -1)  # of no file that is there
 
 
 @pytest.fixture(params=["local, synced", "local", "memory"])
@@ -123,9 +124,11 @@ def test_what_is_not_there(storage: Storage) -> None:
             storage.open(path)
         with pytest.raises(errors.NotFound):
             storage.set_mtime(path, 1)
-        for take in (storage.take_aside, storage.put_away, storage.keep):
+        for take in (storage.take_aside, storage.put_away):
             with pytest.raises(errors.NotFound):
                 take(path, 7)
+        with pytest.raises(errors.NotFound):
+            storage.keep(path, 7, _NEXT)
         storage.drop(path)
     with pytest.raises(errors.NotFound):
         storage.open(())
@@ -210,7 +213,7 @@ def test_what_is_put_away_can_come_back(storage: Storage) -> None:
 
 def test_kept_bytes_outlive_what_replaces_them(storage: Storage) -> None:
     before = _put(storage, "f", b"old", 5_000_000_000)
-    kept = storage.keep(("f",), 3)
+    kept = storage.keep(("f",), 3, _NEXT)
     assert _names(storage) == {"f"}
     _put(storage, "f", b"newer")
     assert _get(storage, "/".join(kept)) == b"old"
@@ -221,13 +224,47 @@ def test_kept_bytes_outlive_what_replaces_them(storage: Storage) -> None:
     assert _get(storage, "f") == b"newer"
 
 
+def test_what_was_kept_is_found_by_what_replaces_it(storage: Storage) -> None:
+    """Only for this owner and this very file, which is the same when it is in place."""
+    _put(storage, "f", b"old")
+    staged = storage.stage(())
+    staged.write(b"newer")
+    staged.finish(mtime_ns=None, sync=False)
+    kept = storage.keep(("f",), 3, staged.identity)
+    storage.put(staged, ("f",))
+    now = storage.stat(("f",))
+    assert now is not None
+    successor = Identity.of(now, storage.born_ns(("f",)))
+    found = storage.kept_from(("f",), 3, successor)
+    assert found is not None
+    assert (found.path, found.owner, found.stat.size) == (kept, 3, 3)
+    assert [entry.path for entry in storage.kept()] == [kept]
+    assert storage.kept_from(("f",), 4, successor) is None
+    assert storage.kept_from(("f",), 3, _NEXT) is None
+    assert storage.kept_from(("f",), 3, successor._replace(since_ns=successor.since_ns + 1)) is None
+
+
+def test_what_was_kept_before_is_not_lost_when_it_is_kept_again(storage: Storage) -> None:
+    """An attempt at a replacement was interrupted; what is there by now is kept before the next, and found."""
+    _put(storage, "f", b"old")
+    first = storage.keep(("f",), 3, _NEXT)
+    assert storage.keep(("f",), 3, _NEXT) == first
+    assert [entry.path for entry in storage.kept()] == [first]
+    _put(storage, "f", b"newer")
+    again = storage.keep(("f",), 3, _NEXT)
+    found = storage.kept_from(("f",), 3, _NEXT)
+    assert found is not None
+    assert (found.path, _get(storage, "/".join(found.path))) == (again, b"newer")
+    assert {_get(storage, "/".join(entry.path)) for entry in storage.kept()} == {b"old", b"newer"}
+
+
 def test_what_was_put_can_be_taken_back(storage: Storage) -> None:
     """What was there is there again, whether it came to the replacement or not, and the bytes are staged again."""
     _put(storage, "f", b"old")
     for has_come in (True, False):
-        kept = storage.keep(("f",), 7)
         staged = storage.resume(storage.begin(()))
         staged.write(b"newer")
+        kept = storage.keep(("f",), 7, staged.identity)
         if has_come:
             storage.put(staged, ("f",))
             assert _get(storage, "f") == b"newer"

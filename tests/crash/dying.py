@@ -65,7 +65,7 @@ def _worked(folder: Path, step: int, work: Work, before: Callable[[UserTree], ob
             house = open_installation(folder)
             user = user_of(house)
             before(user)
-            _die_at(step)
+            die_at(step)
             work(user, lambda words: os.write(write, f"{words}\n".encode()))
             house.close()
             status = 0
@@ -81,12 +81,12 @@ def _worked(folder: Path, step: int, work: Work, before: Callable[[UserTree], ob
     return Ending(step, folder, status == 0, said.splitlines())
 
 
-def _die_at(number: int) -> None:
-    """Let this process be killed when it reaches the step of this number, counted from now on."""
+def die_at(which: int | str) -> None:
+    """Let this process be killed when it reaches the step of this number, counted from now on, or of this name."""
     seen = itertools.count(1)
 
     def reached(step: str) -> None:
-        if next(seen) == number:
+        if which in (next(seen), step):
             os.kill(os.getpid(), signal.SIGKILL)
 
     for module in list(sys.modules.values()):

@@ -4,12 +4,13 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import select
 
 from baludav import config
 from baludav.db.tables import storage_roots, upload_parts
-from baludav.tree.reading import NO_TERMS
+from baludav.tree.reading import NO_TERMS, Resource
 from baludav.tree.tree import UserTree
 from baludav.tree.truth.checking import check
 from baludav.tree.truth.refreshing import refresh
@@ -29,6 +30,21 @@ BEFORE: Tree = {
     "e/z": b"z",
     "kept": b"never touched",
 }
+NOTED: Tree = {**BEFORE, "empty": b""}
+"""What `prepare_noted` makes."""
+NOTE = "{urn:x}note"
+
+
+class Being(NamedTuple):
+    """What a resource is beside its bytes.
+
+    Attributes:
+        versions: SHA-256 of each, the oldest first.
+    """
+
+    id: int | None
+    properties: dict[str, bytes]
+    versions: list[str | None]
 
 
 def open_installation(folder: Path, durability: str = "safe") -> House:
@@ -55,6 +71,20 @@ def prepare(folder: Path) -> None:
     house.close()
 
 
+def prepare_noted(folder: Path) -> None:
+    """The same and an empty file, with a dead property on each resource, and a version of each file with bytes."""
+    prepare(folder)
+    house = open_installation(folder)
+    user = user_of(house)
+    put(user, "empty", b"")
+    for name, body in NOTED.items():
+        if body:
+            put(user, name, b"older " + body)
+            put(user, name, body)
+        user.patch(path(name), NO_TERMS, {NOTE: f'<note xmlns="urn:x">of {name}</note>'.encode()})
+    house.close()
+
+
 def user_of(house: House) -> UserTree:
     return house.tree.of(house.accounts.get("alice"))
 
@@ -72,18 +102,34 @@ def put(user: UserTree, name: str, body: bytes) -> None:
 def content(user: UserTree, top: str = "") -> Tree:
     """Everything the user sees, read through the tree, each entity-tag compared with its bytes."""
     found: Tree = {}
+    for name, member in _members(user, top).items():
+        if member.is_collection:
+            found[name] = None
+            continue
+        file = user.open(member.path)
+        found[name] = os.pread(file.fd, 1 << 20, 0)
+        file.close()
+        assert member.etag == hashlib.sha256(found[name] or b"").hexdigest()
+    return found
+
+
+def beings(user: UserTree) -> dict[str, Being]:
+    """What everything is that the user sees, by its path."""
+    found = {}
+    for name, member in _members(user, "").items():
+        versions = [] if member.is_collection else user.versions(member.path)
+        found[name] = Being(member.id, user.properties(member), [version.sha256 for version in reversed(versions)])
+    return found
+
+
+def _members(user: UserTree, top: str) -> dict[str, Resource]:
+    found = {}
     left = [user.look(path(top) if top else ())]
     while left:
         for member in user.members(left.pop()):
-            name = "/".join(member.path)
+            found["/".join(member.path)] = member
             if member.is_collection:
-                found[name] = None
                 left.append(member)
-                continue
-            file = user.open(member.path)
-            found[name] = os.pread(file.fd, 1 << 20, 0)
-            file.close()
-            assert member.etag == hashlib.sha256(found[name] or b"").hexdigest()
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from baludav.tree.disk import kernel, marker
 from baludav.tree.disk.local import LocalStorage
+from baludav.tree.disk.storage import Identity
 
 KEPT, TEMPORARY = ".baludav/kept", ".baludav/tmp"
 
@@ -28,7 +29,7 @@ def storage(tmp_path: DiskPath) -> Iterator[LocalStorage]:
         (lambda storage: storage.put_away(("a", "f"), 7), KEPT, "a"),
         (lambda storage: storage.take_aside(("a", "f"), 7), TEMPORARY, "a"),
         (lambda storage: storage.move(("a", "f"), storage, ("b", "f")), "b", "a"),
-        (lambda storage: storage.keep(("a", "f"), 7), KEPT, None),
+        (lambda storage: storage.keep(("a", "f"), 7, Identity(8, 9)), KEPT, None),
     ],
     ids=["put away", "taken aside", "moved", "kept"],
 )

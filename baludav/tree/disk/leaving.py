@@ -18,7 +18,7 @@ from baludav.tree.disk.entries import FOLDER_FLAGS, read_record, remove, renamed
 from baludav.tree.disk.looking import Looking
 from baludav.tree.disk.marker import KEPT, TEMPORARY
 from baludav.tree.disk.oserrors import translated
-from baludav.tree.disk.storage import Kept
+from baludav.tree.disk.storage import Identity, Kept, Stat
 from baludav.tree.paths import Path
 from baludav.tree.steps import reached
 
@@ -79,20 +79,22 @@ class Leaving(Looking):
             self._sync_move(kept, parent)
         return (*place, name)
 
-    def keep(self, path: Path, owner: int) -> Path:
-        """Keep a file's bytes under a second name: a link, or a copy where there are none; says where."""
-        name = _label(owner)
+    def keep(self, path: Path, owner: int, successor: Identity) -> Path:
+        """Keep a file's bytes under a second name: a link, or a copy where there are none; says where.
+
+        The name tells which file is about to take its place. Should the process die before that is recorded, it is
+        proved by this name: nothing outside has put the new file there.
+        """
+        name = _label_before(owner, successor)
         with translated(), self._leaving(path, KEPT) as (parent, place, kept):
             try:
-                os.link(path[-1], name, src_dir_fd=parent, dst_dir_fd=kept, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise
-                source = os.open(path[-1], os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent)
-                try:
-                    _copy_to(source, kept, name)
-                finally:
-                    os.close(source)
+                _add_name(path[-1], parent, name, kept)
+            except FileExistsError:  # this very step was interrupted, and is made again
+                if os.path.samestat(_stat_of(name, kept), _stat_of(path[-1], parent)):
+                    os.unlink(name, dir_fd=kept)
+                else:
+                    os.rename(name, _label(owner), src_dir_fd=kept, dst_dir_fd=kept)
+                _add_name(path[-1], parent, name, kept)
             try:
                 self._sync_arrival(kept)
             except OSError:
@@ -100,6 +102,17 @@ class Leaving(Looking):
                 raise
         reached("kept")
         return (*place, name)
+
+    def kept_from(self, path: Path, owner: int, successor: Identity) -> Kept | None:
+        """What `keep` has kept, for this owner and before this successor, on the file system of `path`."""
+        name = _label_before(owner, successor)
+        with translated():
+            reserved, place, _ = self._top.reserved(path[:-1], KEPT)
+            try:
+                found = Stat.of(_stat_of(name, reserved))
+            except FileNotFoundError:
+                return None
+        return None if found is None else Kept((*place, name), owner, found)
 
     def kept(self) -> list[Kept]:
         """Everything put away or kept."""
@@ -200,6 +213,29 @@ class Leaving(Looking):
 def _label(owner: int) -> str:
     """A name for what is no longer in the tree, which tells the resource it was."""
     return f"{owner}-{secrets.token_hex(8)}"
+
+
+def _label_before(owner: int, successor: Identity) -> str:
+    """The same of what is about to be replaced, which tells by what."""
+    return f"{owner}-{successor.inode:x}-{successor.since_ns & 0xFFFFFFFFFFFFFFFF:x}"
+
+
+def _stat_of(name: str, folder: int) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _add_name(name: str, folder: int, other: str, other_folder: int) -> None:
+    """Give a file a second name; a copy, where there are no links."""
+    try:
+        os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            _copy_to(source, other_folder, other)
+        finally:
+            os.close(source)
 
 
 def _copy_to(source: int, folder: int, name: str) -> None:

@@ -39,6 +39,21 @@ class Stat(NamedTuple):
         )
 
 
+class Identity(NamedTuple):
+    """Which file it is, on its file system, whatever name it has.
+
+    Attributes:
+        since_ns: when it came to be, or got its bytes where that is not known; inodes are used again.
+    """
+
+    inode: int
+    since_ns: int
+
+    @classmethod
+    def of(cls, stat: Stat, born_ns: int) -> "Identity":
+        return cls(stat.inode, born_ns or stat.mtime_ns)
+
+
 class CrossDevice(Exception):
     """A rename cannot reach from one file system to another."""
 
@@ -61,6 +76,10 @@ class Staged(Protocol):
     @property
     def born_ns(self) -> int:
         """As `Storage.born_ns` of the place it is put in; known when it is finished."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which file it is; known when it is finished."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append; raises InsufficientStorage when the disk is full."""
@@ -207,8 +226,15 @@ class Storage(Protocol):
     def put_away(self, path: Path, owner: int) -> Path:
         """Take a file or folder out of the tree in one step, and keep it; says where."""
 
-    def keep(self, path: Path, owner: int) -> Path:
-        """Keep a file's bytes, which stay in the tree too, under a second name; says where."""
+    def keep(self, path: Path, owner: int, successor: Identity) -> Path:
+        """Keep a file's bytes, which stay in the tree too, under a second name; says where.
+
+        Args:
+            successor: the file that is about to take its place.
+        """
+
+    def kept_from(self, path: Path, owner: int, successor: Identity) -> Kept | None:
+        """What was kept of a resource at `path` when this file was about to take its place; None if it never was."""
 
     def kept(self) -> list[Kept]:
         """Everything put away or kept, in no order."""

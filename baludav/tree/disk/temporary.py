@@ -7,6 +7,7 @@ import time
 from baludav.tree.disk import kernel
 from baludav.tree.disk.entries import free_bytes
 from baludav.tree.disk.oserrors import translated
+from baludav.tree.disk.storage import Identity
 from baludav.waiting import waiting
 
 
@@ -27,6 +28,13 @@ class TemporaryFile:
         self.tick_ns = tick_ns
         self.born_ns = 0
         self.is_in_place = False
+
+    @property
+    def identity(self) -> Identity:
+        """Which file it is; known when it is finished."""
+        with translated():
+            found = os.fstat(self.fd)
+        return Identity(found.st_ino, self.born_ns or found.st_mtime_ns)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         with translated():

@@ -24,11 +24,13 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from baludav.db.statements import Statement
 from baludav.db.tables import journal, resources, trash, versions
+from baludav.tree.disk.storage import Kept
 from baludav.tree.paths import Path
 from baludav.tree.records import index
 from baludav.tree.records.index import Row
 from baludav.tree.records.journal import Cause, write_all
 
+_ANY_NUMBER = 1 << 30
 START = (1 << 62, 1 << 62)  # a place before everything in a trash, whose newest comes first
 
 
@@ -186,6 +188,28 @@ def add_version(
         },
     )
     return remove_versions(connection, versions_of(connection, row.root_id, row.id, newer=most))
+
+
+def add_interrupted(connection: Connection, row: Row, kept: Kept, cause: Cause) -> None:
+    """Record bytes as a version that a request has kept which was interrupted then.
+
+    Args:
+        row: as it was when they were kept.
+    """
+    is_known = (row.size, row.mtime_ns) == (kept.stat.size, kept.stat.mtime_ns)
+    before = row._replace(
+        size=kept.stat.size, mtime_ns=kept.stat.mtime_ns, sha256=row.sha256 if is_known else None
+    )  # fmt: skip
+    add_version(connection, before, kept.path, cause, most=_ANY_NUMBER, reason="interrupted")
+
+
+def is_worth_keeping(row: Row, sha256: str | None) -> bool:
+    """False if a file has no bytes, or the same as what takes its place.
+
+    Args:
+        sha256: of that.
+    """
+    return row.size > 0 and (row.sha256 is None or row.sha256 != sha256)
 
 
 def versions_of(connection: Connection, root_id: int, resource_id: int, newer: int = 0) -> list[Version]:

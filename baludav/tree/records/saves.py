@@ -74,6 +74,11 @@ def is_fresh(row: Row, now_ns: int) -> bool:
     return not row.is_collection and 0 <= now_ns - row.born_ns < WINDOW_NS
 
 
+def is_save(old: Row, new: Row, now_ns: int) -> bool:
+    """True if a file that is moved over another is a save of that."""
+    return is_fresh(new, now_ns) and not old.is_collection and old.id < new.id
+
+
 def _window(now_ns: int) -> dict[str, int]:
     """When what belongs to a save that ends now has happened; not later either, if the clock was set back."""
     return {"since": now_ns - WINDOW_NS + 1, "until": now_ns}
@@ -119,7 +124,7 @@ def revive(connection: Connection, gone: Gone, sha256: str | None, cause: Cause,
     kept = history.parsed(deleted.kept)
     if any(version.kept == deleted.kept for version in history.versions_of(connection, row.root_id, row.id)):
         return []  # it was deleted outside: a version is all that was left
-    if row.size == 0 or row.sha256 == sha256:
+    if not history.is_worth_keeping(row, sha256):
         return [kept]
     return history.add_version(connection, row, kept, cause, most=most)
 

@@ -9,6 +9,9 @@ also keeps them when it is moved within its storage root: an inode with the same
 the old name is the same resource, and if size and modification time are the same too, so are the bytes. That an
 inode has left its old name is proved by a look there, so a second (hard) link is no move; nor is what moves from
 one storage root to another, whose owners have nothing to do with each other.
+
+A file that has been put in the place of another by rename is another resource, unless a request has done so and was
+interrupted before it was recorded: that is proved by what `Storage.keep` has kept for it.
 """
 
 import time
@@ -21,7 +24,7 @@ from baludav import metrics
 from baludav.db.engine import Database
 from baludav.errors import Failure, NotFound
 from baludav.tree.disk.guards import Guards, Target
-from baludav.tree.disk.storage import Stat
+from baludav.tree.disk.storage import Identity, Stat
 from baludav.tree.paths import Path
 from baludav.tree.records import index, vanished
 from baludav.tree.records.index import Known, Row
@@ -144,7 +147,7 @@ class Mender:
                 seen.append(Seen(name, row, None))
             elif row is None or not _is_unmounted(root, path, parent, row, stat):
                 known = moved.get((stat.device, stat.inode), [])
-                seen.append(self._see(root, path, row, stat, known, patience))
+                seen.append(_with_kept(root, path, self._see(root, path, row, stat, known, patience)))
         return seen
 
     def _known_inodes(
@@ -227,6 +230,9 @@ class Mender:
                     lambda connection: _write(connection, work), spares_accounts=True
                 ):
                     left.setdefault(outcome.folder, []).extend(names)
+                for outcome, _ in work:
+                    for path in outcome.surplus:
+                        root.storage.drop(path)
                 metrics.count("stale_rows", sum(len(news) for _, news in work))
         return left
 
@@ -261,6 +267,16 @@ def _is_unmounted(root: StorageRoot, path: Path, parent: Row, row: Row, stat: St
     if not (row.is_collection and stat.is_collection) or row.device == parent.device:
         return False
     return stat.device == parent.device and not root.storage.scan(path)
+
+
+def _with_kept(root: StorageRoot, path: Path, look: Seen) -> Seen:
+    """The same with what was kept of a file in whose place a request has put another one."""
+    row, stat = look.row, look.stat
+    if row is None or stat is None or row.is_collection or stat.is_collection:
+        return look
+    if (row.device, row.inode, row.born_ns) == (stat.device, stat.inode, look.born_ns):
+        return look
+    return look._replace(kept=root.storage.kept_from(path, row.id, Identity.of(stat, look.born_ns)))
 
 
 def _still(root: StorageRoot, look: Seen, survey: _Survey) -> Seen | None:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from baludav.tree.disk.storage import Stat
+from baludav.tree.disk.storage import Kept, Stat
 from baludav.tree.paths import Path
-from baludav.tree.records import history, index, journal, vanished
+from baludav.tree.records import history, index, journal, saves, vanished
 from baludav.tree.records.index import Row
 from baludav.tree.records.journal import Cause
 from baludav.tree.records.locks import Locks
@@ -28,6 +28,8 @@ class Seen(NamedTuple):
         row: what the index had there.
         stat: None if nothing is there.
         sha256: of its bytes, if they were hashed or are known.
+        kept: the bytes of the row, if they were kept when a request was about to put in their place what is there now;
+            so it has done so, and was interrupted.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Seen(NamedTuple):
     born_ns: int = 0
     is_settled: bool = False
     origin: Origin | None = None
+    kept: Kept | None = None
 
     @property
     def has_news(self) -> bool:
@@ -50,6 +53,9 @@ class Outcome:
     Args:
         parent: the row of the folder.
         is_same_disk: False after a restore onto another disk, where every inode is new and says nothing.
+
+    Attributes:
+        surplus: what lies among what was kept and is to be dropped once this is committed.
     """
 
     def __init__(self, locks: Locks, folder: Path, parent: Row, *, is_same_disk: bool) -> None:
@@ -58,18 +64,20 @@ class Outcome:
         self._parent = parent
         self._is_same_disk = is_same_disk
         self._cause = Cause(time.time_ns())
+        self.surplus: list[Path] = []
 
     def write(self, connection: Connection, looks: list[Seen]) -> list[str]:
         """First all that leaves a place, then all that comes to one; returns the names that could not be written."""
         staying, arriving, left = [], [], []
         taken: set[int] = set()
+        self.surplus = []
         for look in looks:
             origin = look.origin
             if self._is_same_resource(look):
                 staying.append(look)
                 continue
             if not self._is_here(connection, look):
-                look = look._replace(row=None)  # already moved to where it is now, by another folder
+                look = look._replace(row=None, kept=None)  # already moved to where it is now, by another folder
             if origin is None:
                 arriving.append(look)
             elif origin.row.id in taken:
@@ -79,9 +87,13 @@ class Outcome:
             else:
                 arriving.append(look)
                 taken.add(origin.row.id)
+        for look in arriving:
+            self._keep(connection, look)
         self._take_out(connection, arriving)
         self._put_in(connection, [look for look in arriving if look.stat is not None])
         for look in staying:
+            self._keep(connection, look)
+            self._succeed(connection, look)
             self._see_again(connection, look)
         return left
 
@@ -95,6 +107,8 @@ class Outcome:
         row, stat = look.row, look.stat
         if row is None or stat is None or row.is_collection != stat.is_collection:
             return False
+        if look.kept is not None:
+            return look.origin is None or saves.is_save(row, look.origin.row, look.kept.stat.ctime_ns)
         if (row.device, row.inode, row.born_ns) == (stat.device, stat.inode, look.born_ns):
             return True
         if stat.is_collection:
@@ -141,6 +155,29 @@ class Outcome:
         now = index.member(connection, self._parent.id, look.name)
         if now is not None and not now.is_collection and not old.is_collection:
             history.inherit(connection, old.id, now.id)
+
+    def _keep(self, connection: Connection, look: Seen) -> None:
+        """Record the bytes that an interrupted request has replaced."""
+        row, kept = look.row, look.kept
+        if row is None or kept is None:
+            return
+        if history.is_worth_keeping(row, look.sha256):
+            history.add_interrupted(connection, row, kept, self._cause)
+        else:
+            self.surplus.append(kept.path)
+
+    def _succeed(self, connection: Connection, look: Seen) -> None:
+        """End a save by a move that was interrupted: what hangs on the new file is the old one's from now on."""
+        if look.row is None or look.kept is None or look.origin is None:
+            return
+        new = look.origin.row
+        place = vanished.whereabouts(connection, new.id)
+        if place is None:
+            return
+        if not place.is_vanished:
+            vanished.take_out(connection, self._locks, new, place.path, self._cause)
+        history.withdraw(connection, new)
+        saves.absorb(connection, look.row, new)
 
     def _see_again(self, connection: Connection, look: Seen) -> None:
         row, stat = look.row, look.stat

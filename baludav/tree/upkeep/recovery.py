@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from baludav.db.tables import journal
 from baludav.errors import Failure
-from baludav.tree.disk.storage import Kept, Stat
+from baludav.tree.disk.storage import Identity, Kept, Stat
 from baludav.tree.paths import Path
 from baludav.tree.records import history, index, uploads
 from baludav.tree.records.history import Deleted, Version
 from baludav.tree.records.index import Row
 from baludav.tree.records.journal import Cause
 from baludav.tree.roots import StorageRoot
+from baludav.tree.truth.hashing import hash_descriptor
 
 if TYPE_CHECKING:
     from baludav.tree.tree import Tree
@@ -43,8 +45,12 @@ def recover(tree: "Tree", root: StorageRoot) -> int:
     orphans = [entry for path, entry in found.items() if path not in known]
     if missing:
         tree.database.commit(lambda connection: _forget(connection, missing))
+    recorded = {found[path].stat[:3] for path in known & found.keys()}
     for orphan in orphans:
-        _adopt(tree, root, orphan)
+        if orphan.stat[:3] in recorded:
+            root.storage.drop(orphan.path)  # of an attempt to replace the file; then another one did so
+        else:
+            _adopt(tree, root, orphan)
     return len(missing) + len(orphans) + _recover_uploads(tree, root)
 
 
@@ -80,15 +86,18 @@ def _adopt(tree: "Tree", root: StorageRoot, orphan: Kept) -> None:
     if now is not None and _is_same_file(now, orphan.stat):
         root.storage.drop(orphan.path)  # it was about to be replaced, and was not
         return
+    if _is_proof(root, row, place, now, orphan):
+        return  # for who looks at the file next, and records it then
+    if (row is None or now is not None) and _adds_nothing(root, row, orphan):
+        root.storage.drop(orphan.path)  # that it was replaced is recorded, and that it is not worth keeping
+        return
     log.warning("%s %s: an interrupted request had put something away; it is in the history", root.kind, root.name)
 
     def work(connection: Connection) -> None:
         if row is None or place is None or row.is_collection != orphan.stat.is_collection:
             _add_to_trash(connection, root, orphan, cause)
         elif now is not None and not now.is_collection and not orphan.stat.is_collection:
-            history.add_version(
-                connection, _as_kept(row, orphan.stat), orphan.path, cause, most=1 << 30, reason="interrupted"
-            )
+            history.add_interrupted(connection, row, orphan, cause)
         else:
             history.put_in_trash(connection, row, place, orphan.path, cause)
 
@@ -102,14 +111,31 @@ def _place_of(connection: Connection, row: Row) -> Path | None:
     return path if top.name == "" else None
 
 
+def _is_proof(root: StorageRoot, row: Row | None, place: Path | None, now: Stat | None, orphan: Kept) -> bool:
+    """True if it proves that a request has put a file in the place of another, which is not recorded yet."""
+    if row is None or place is None or now is None or _is_same_file(now, row.signature):
+        return False
+    kept = root.storage.kept_from(place, row.id, Identity.of(now, root.storage.born_ns(place)))
+    return kept is not None and kept.path == orphan.path
+
+
+def _adds_nothing(root: StorageRoot, row: Row | None, orphan: Kept) -> bool:
+    """True for a file without bytes, or with those of the resource as it is."""
+    if orphan.stat.is_collection:
+        return False
+    if row is None or orphan.stat.size == 0 or row.sha256 is None or row.size != orphan.stat.size:
+        return orphan.stat.size == 0
+    with contextlib.suppress(Failure):  # it cannot be read, but it may be tomorrow
+        fd = root.storage.open(orphan.path)
+        try:
+            return hash_descriptor(fd) == row.sha256
+        finally:
+            os.close(fd)
+    return False
+
+
 def _is_same_file(a: Stat, b: Stat) -> bool:
     return (a.device, a.inode) == (b.device, b.inode)
-
-
-def _as_kept(row: Row, stat: Stat) -> Row:
-    """The row of a file as its kept bytes are; whether they are those it was hashed of is not known."""
-    is_same = (row.size, row.mtime_ns) == (stat.size, stat.mtime_ns)
-    return row._replace(size=stat.size, mtime_ns=stat.mtime_ns, sha256=row.sha256 if is_same else None)
 
 
 def _add_to_trash(connection: Connection, root: StorageRoot, orphan: Kept, cause: Cause) -> None:
