@@ -108,9 +108,12 @@ class Appending(Resuming):
         """How far an upload has come: so many bytes are on the disk.
 
         Raises:
-            NotFound: this user has no such upload.
+            NotFound: this user has no such upload (any more).
+            Unavailable: it is finished, but its bytes have not been read yet.
         """
         upload = self.upload_of(f"/{upload_id}")
+        if not self.is_gathering(upload):
+            upload = self.ended(upload)
         return Appended(upload, self._end_of(upload))
 
     def append(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from baludav.errors import BadRequest, LimitReached, MethodNotAllowed, NotFound, PreconditionFailed
+from baludav.errors import BadRequest, LimitReached, MethodNotAllowed, NotFound, PreconditionFailed, Unavailable
 from baludav.tree.disk.guards import NO_ROOT
 from baludav.tree.disk.storage import CrossDevice, Staged
 from baludav.tree.guarding import Target
@@ -166,6 +166,37 @@ class Resuming(Writing):
         if upload is None:
             raise NotFound("There is no such upload")
         return upload
+
+    def is_gathering(self, upload: Begun) -> bool:
+        """False if the file of an upload is not where its bytes are gathered (any more)."""
+        return self.place_of(upload)[1].storage.stat(parsed(upload.begun)) is not None
+
+    def ended(self, upload: Begun) -> Begun:
+        """An upload whose file is not where it was, as it has ended.
+
+        Either it is finished, or the process died that had just put the file in place; then that is recorded now.
+
+        Raises:
+            NotFound: the file is not there either: the upload is given up.
+            Unavailable: it is, but its bytes have not been read yet.
+        """
+        with self.alone(upload, finished=True) as (upload,):
+            if upload.sha256 is not None or self.is_gathering(upload):
+                return upload
+            place, root = self.place_of(upload)
+            path = None if upload.path is None else parsed(upload.path)
+            if path is not None:
+                place, root = self.writable(path)
+            if path is None or not root.storage.is_begun(parsed(upload.begun), place.names):
+                self._forget(upload)
+                raise NotFound("There is no such upload any more")
+            sha256 = self.look(path).sha256
+            if sha256 is None:
+                raise Unavailable("This upload is finished, but its bytes have not been read yet; ask again")
+            self.tree.database.commit(
+                lambda connection: uploads.finish(connection, upload, path, sha256, time.time())
+            )  # fmt: skip
+            return self.upload_of(upload.name)
 
     def parts_of(self, upload: Begun) -> list[Part]:
         """The parts that have come, in the order in which they make the whole."""

@@ -107,6 +107,7 @@ class MemoryStorage:
         self._top = _Node(is_folder=True)
         self._staged = _Node(is_folder=True)
         self._begun: dict[Path, _Node] = {}
+        self._ever_begun: dict[Path, _Node] = {}
 
     def _find(self, path: Path) -> _Node | None:
         node = self._top
@@ -169,8 +170,11 @@ class MemoryStorage:
     def begin(self, folder: Path) -> Path:
         self._folder(folder)
         path = (RESERVED, "uploads", str(next(_names)))
-        self._begun[path] = _Node(is_folder=False)
+        self._begun[path] = self._ever_begun[path] = _Node(is_folder=False)
         return path
+
+    def is_begun(self, begun: Path, path: Path) -> bool:
+        return self._ever_begun.get(begun) is self._find(path) is not None
 
     def begun(self) -> list[Path]:
         return list(self._begun)

@@ -370,8 +370,11 @@ def test_a_file_that_many_requests_fill(storage: Storage) -> None:
     staged = storage.resume(begun)
     assert (staged.size, os.pread(staged.fd, 100, 0)) == (5, b"01456")
     storage.adopt(staged, ())
+    assert not storage.is_begun(begun, ("target",))
     storage.put(staged, ("target",))
     staged.leave()
+    assert storage.is_begun(begun, ("target",)) == (storage.born_ns(("target",)) != 0)
+    assert not storage.is_begun(begun, ("source",))
     assert _get(storage, "target") == b"01456"
     assert storage.begun() == []
     with pytest.raises(errors.NotFound):

@@ -3,13 +3,18 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from baludav.db.tables import storage_roots
+from baludav.errors import NotFound
 from baludav.tree.http.preconditions import Conditions
 from baludav.tree.http.updates import Update
 from baludav.tree.reading import NO_TERMS
+from baludav.tree.records.uploads import Begun
 from baludav.tree.tree import UserTree
 from baludav.tree.truth.checking import check
 from baludav.tree.truth.refreshing import refresh
@@ -138,6 +143,40 @@ def test_who_writes_next_goes_on(user: UserTree, tmp_path: Path) -> None:
     now = user.look(path("file"))
     assert now.id == before.id
     assert [version.size for version in user.versions(path("file"))] == [9, 9]
+
+
+def _last_piece(upload: Begun) -> Work:
+    return lambda user: user.append(upload, 5, iter([memoryview(b" bytes")]), NO_TERMS)
+
+
+def _begun(user: UserTree, name: str) -> Begun:
+    upload = user.create_upload(11, path(name), NO_TERMS, note="")
+    return user.append(upload, 0, iter([memoryview(b"newer")]), NO_TERMS, length=5).upload
+
+
+@pytest.mark.parametrize("name", ["file", "created", "pub/created"])
+def test_an_upload_that_was_put_in_place_is_finished(name: str, house: House, user: UserTree, tmp_path: Path) -> None:
+    """Who asks how far it has come is told so, and it counts as stored once."""
+    upload = _begun(user, name)
+    _interrupted(tmp_path, _last_piece(upload))
+    now = user.appended(upload.name[1:])
+    assert now.offset == now.upload.length == 11
+    assert now.upload.sha256 == user.look(path(name)).sha256 == sha256(b"newer bytes").hexdigest()
+    assert house.tree.roots.home("alice").storage.begun() == []
+    with house.database.reading() as connection:
+        assert sum(connection.scalars(select(storage_roots.c.used))) == sum(
+            len(body or b"") for body in content(user).values()
+        )
+
+
+def test_an_upload_whose_file_is_gone_is_given_up(user: UserTree, home: Path) -> None:
+    """At once, whoever asks, and not only who sends more; another file of its size at its place is not taken for it."""
+    upload = _begun(user, "created")
+    (home / upload.begun).unlink()
+    (home / "created").write_bytes(b"other bytes")
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            user.appended(upload.name[1:])
 
 
 def test_what_was_not_replaced_proves_nothing(house: House, user: UserTree, home: Path, tmp_path: Path) -> None:

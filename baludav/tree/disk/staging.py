@@ -67,13 +67,23 @@ class Staging(Looking):
         return TemporaryFile(temporary, name, fd, tick_ns=self._granularity.get(kind.st_dev, 0))
 
     def begin(self, folder: Path) -> Path:
-        """Set an empty file aside on the file system of `folder`, for many requests to fill; says where."""
+        """Set an empty file aside on the file system of `folder`, for many requests to fill; says where.
+
+        Its name tells which file it is, for when it has left this place.
+        """
         with translated():
             reserved, place, _ = self._top.reserved(folder, UPLOADS)
             name = secrets.token_hex(12)
             write_file(reserved, name, b"")
+            begun = f"{name}{self._mark_of((*place, name))}"
+            os.rename(name, begun, src_dir_fd=reserved, dst_dir_fd=reserved)
             self._sync(reserved)
-        return (*place, name)
+        return (*place, begun)
+
+    def is_begun(self, begun: Path, path: Path) -> bool:
+        """True if what is at `path` is the file that was set aside at `begun`; never without times of birth."""
+        mark = self._mark_of(path)
+        return mark != "" and begun[-1].endswith(mark)
 
     def begun(self) -> list[Path]:
         """Everything that was set aside."""
@@ -149,6 +159,11 @@ class Staging(Looking):
         if device not in self._granularity:
             self._granularity[device] = self._measure_granularity(path)
         return self._granularity[device]
+
+    def _mark_of(self, path: Path) -> str:
+        """Which file it is that is at a place, as the end of a name; empty if that cannot be told."""
+        found, born_ns = self.stat(path), self.born_ns(path)
+        return f"-{found.inode:x}-{born_ns:x}" if found is not None and born_ns else ""
 
     def _made(self, parent: int, name: str, kind: os.stat_result) -> Stat | None:
         """A folder that was just made, with the permissions that its folder implies."""

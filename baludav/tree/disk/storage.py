@@ -191,6 +191,9 @@ class Storage(Protocol):
     def begun(self) -> list[Path]:
         """Everything that `begin` has set aside and that was not put in place, in no order."""
 
+    def is_begun(self, begun: Path, path: Path) -> bool:
+        """True if what is at `path` is surely the file that was set aside at `begun`."""
+
     def resume(self, path: Path) -> Staged:
         """Go on with a file that was set aside; NotFound if it is not there any more."""
 
