@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from baludav.tree.disk import kernel
 from tests.crash.recording import Node, Step, put, resize
 
 _INDEX = "index.db"
@@ -103,8 +104,9 @@ class Disk:
         self._write(self._top, folder, places)
         for node, place in places.items():
             os.utime(place, ns=(node.mtime_ns, node.mtime_ns))
+        kept = _name_again(folder, places)
         for database in folder.rglob(_INDEX):
-            _follow(database, places)
+            _follow(database, places, kept)
 
     def _write(self, node: Node, place: Path, places: dict[Node, Path]) -> None:
         if node in places:
@@ -120,16 +122,48 @@ class Disk:
         places[node] = place
 
 
-def _follow(database: Path, places: dict[Node, Path]) -> None:
-    """Give the signatures of the index the inodes and change times of this disk, where they are right otherwise."""
+def _name_again(folder: Path, places: dict[Node, Path]) -> dict[str, str]:
+    """Let the names of what was kept tell the inodes of this disk; returns the new names by the old ones."""
+    found = {f"{node.inode:x}": place for node, place in places.items()}
+    renamed = {}
+    for kept in folder.rglob("kept/*-*-*"):
+        owner, inode, _ = kept.name.split("-")
+        if inode in found:
+            now = found[inode].stat()
+            renamed[kept.name] = f"{owner}-{now.st_ino:x}-{_born_ns(found[inode]) or now.st_mtime_ns:x}"
+    for node, place in places.items():
+        if place.name in renamed and place.parent.name == "kept":
+            places[node] = place.with_name(renamed[place.name])
+    for kept in list(folder.rglob("kept/*-*-*")):
+        if kept.name in renamed:
+            kept.rename(kept.with_name(renamed[kept.name]))
+    return renamed
+
+
+def _born_ns(place: Path) -> int:
+    fd = os.open(place, os.O_PATH)
+    try:
+        return kernel.born_ns(fd)
+    finally:
+        os.close(fd)
+
+
+def _follow(database: Path, places: dict[Node, Path], kept: dict[str, str]) -> None:
+    """Give the signatures of the index the inodes and times of this disk, where they are right otherwise."""
     connection = sqlite3.connect(database)
     with connection:
         for node, place in places.items():
             now = place.stat()
             connection.execute(
-                "UPDATE resources SET device = ?, inode = -?, ctime_ns = ?"
-                " WHERE inode = ? AND mtime_ns = ? AND (is_collection OR size = ?)",
-                (now.st_dev, now.st_ino, now.st_ctime_ns, node.inode, node.mtime_ns, now.st_size),
+                "UPDATE resources SET device = ?, inode = -?, ctime_ns = ?, born_ns = ?"
+                " WHERE inode = ? AND is_collection = ? AND (is_collection OR (mtime_ns = ? AND size = ?))",
+                (
+                    *(now.st_dev, now.st_ino, now.st_ctime_ns, _born_ns(place)),
+                    *(node.inode, node.data is None, node.mtime_ns, now.st_size),
+                ),
             )
+        for names in [(f"/{old}", f"/{new}") for old, new in kept.items()]:
+            connection.execute("UPDATE versions SET kept = replace(kept, ?, ?)", names)
+            connection.execute("UPDATE trash SET kept = replace(kept, ?, ?)", names)
         connection.execute("UPDATE resources SET inode = -inode WHERE inode < 0")
     connection.close()

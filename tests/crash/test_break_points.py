@@ -55,11 +55,16 @@ def _restore_version(user: UserTree) -> object:
     return user.restore_version(path("file"), user.versions(path("file"))[0].id)
 
 
+def _settle_and_delete(user: UserTree) -> None:
+    settle(user)
+    user.delete(path("d"), NO_TERMS)
+
+
 def _restore_deleted(user: UserTree) -> object:
     return user.restore_deleted(user.trash()[0].deleted.resource_id)
 
 
-def _settle(user: UserTree) -> None:
+def settle(user: UserTree) -> None:
     """The copied installation has been running for a while: it knows each file by its inode."""
     for _, root in user.namespace.roots():
         for _ in refresh(user.tree, root):
@@ -107,7 +112,7 @@ def test_each_resource_is_wholly_old_or_wholly_new(name: str, noted: Path, tmp_p
     """
     operation, new = OPERATIONS[name]
     before, seen = _beings(noted), list[tuple[int, Tree, dict[str, Being]]]()
-    for ending in each_step(noted, tmp_path, lambda user, _: operation(user), before=_settle):
+    for ending in each_step(noted, tmp_path, lambda user, _: operation(user), before=settle):
         found = start_again(ending.folder)
         assert found in ((new,) if ending.has_passed else (SEEN, new)), f"at step {ending.step}"
         seen.append((ending.step, found, _beings(ending.folder)))
@@ -118,8 +123,18 @@ def test_each_resource_is_wholly_old_or_wholly_new(name: str, noted: Path, tmp_p
     for step, found, now in seen:
         wanted = [known for tree, known in ((SEEN, before), (new, after)) if tree == found]
         if name.startswith("copy"):
-            wanted.append({name: _before_copied(being, before.get(name)) for name, being in after.items()})
+            wanted.append({name: before_copied(being, before.get(name)) for name, being in after.items()})
         assert _known(now, old_ids) in [_known(known, old_ids) for known in wanted], f"at step {step}"
+
+
+def test_what_is_restored_from_the_trash_is_itself(noted: Path, tmp_path: Path) -> None:
+    """With all in it: ids, dead properties and versions."""
+    before, deleted = _beings(noted), without(SEEN, "d")
+    for ending in each_step(noted, tmp_path, lambda user, _: _restore_deleted(user), before=_settle_and_delete):
+        found = start_again(ending.folder)
+        assert found in ((SEEN,) if ending.has_passed else (deleted, SEEN)), f"at step {ending.step}"
+        now = _beings(ending.folder)
+        assert now == {name: being for name, being in before.items() if name in found}, f"at step {ending.step}"
 
 
 def _beings(folder: Path) -> dict[str, Being]:
@@ -134,7 +149,7 @@ def _known(found: dict[str, Being], old_ids: set[int | None]) -> dict[str, Being
     return {name: being if being.id in old_ids else being._replace(id=None) for name, being in found.items()}
 
 
-def _before_copied(copy: Being, old: Being | None) -> Being:
+def before_copied(copy: Being, old: Being | None) -> Being:
     """A copy that does not have the dead properties yet of what was copied; another resource was left as it was."""
     is_same = old is not None and old.id == copy.id
     return copy._replace(properties=old.properties if old is not None and is_same else {})

@@ -24,7 +24,9 @@ from baludav.tree.records.history import parsed
 from baludav.tree.tokens import Token
 from baludav.tree.tree import UserTree
 from tests.crash.installation import (
+    Being,
     Tree,
+    beings,
     content,
     copied,
     copy,
@@ -33,7 +35,7 @@ from tests.crash.installation import (
     moved,
     open_installation,
     path,
-    prepare,
+    prepare_noted,
     put,
     start_again,
     user_of,
@@ -41,7 +43,7 @@ from tests.crash.installation import (
 )  # fmt: skip
 from tests.crash.outage import Disk, everything, none, some, survivors
 from tests.crash.recording import Recording
-from tests.crash.test_break_points import SEEN
+from tests.crash.test_break_points import SEEN, before_copied, settle
 
 LARGE = bytes(range(256)) * 1_200
 PATCHED = LARGE[:1000] + b"patched" + LARGE[1007:]
@@ -112,18 +114,39 @@ TREES = list(itertools.accumulate(WORK, lambda tree, work: work[2](tree), initia
 """What there is before each work, and at the end."""
 
 
-def _record(folder: Path, durability: str) -> Recording:
+def _known(recorded: Path, where: Path) -> list[dict[str, Being]]:
+    """What everything is before each work, and at the end.
+
+    Args:
+        recorded: an installation that nothing has been done to.
+        where: to make a copy, for doing the same there.
+    """
+    shutil.copytree(recorded, where)
+    house = open_installation(where)
+    user = user_of(house)
+    settle(user)
+    found = [beings(user)]
+    for _, work, _ in WORK:
+        work(user)
+        found.append(beings(user))
+    house.close()
+    shutil.rmtree(where)
+    return found
+
+
+def _record(folder: Path, durability: str) -> tuple[Recording, list[dict[str, Being]]]:
     folder.mkdir()
-    prepare(folder)
+    prepare_noted(folder)
+    known = _known(folder, folder.with_name("known"))
     recording = Recording(folder)
     recording.run("tests.crash.test_power_loss", durability)
-    return recording
+    return recording, known
 
 
 @pytest.mark.timeout(3600)  # for all of them
 def test_all_that_was_answered_is_there(tmp_path: Path) -> None:
     """Each resource is wholly old or wholly new, and what was answered is new; the feed says what changed."""
-    recording = _record(tmp_path / "recorded", "safe")
+    recording, known = _record(tmp_path / "recorded", "safe")
     steps = recording.steps
     disks = [(moment, lasts) for moment in range(1, len(steps) + 1) for lasts in (none, everything, some, some)]
     chance = random.Random(5)
@@ -132,7 +155,7 @@ def test_all_that_was_answered_is_there(tmp_path: Path) -> None:
         Disk(recording.top, survivors(steps, moment, lasts, chance)).write(folder)
         told = [step.name for step in steps[:moment] if step.kind == "told"]
         try:
-            _check(folder, told)
+            _check(folder, told, known)
         except BaseException as error:
             error.add_note(
                 f"the power failed at step {moment}, with {lasts.__name__} left, after {len(told) - 1} works"
@@ -143,19 +166,24 @@ def test_all_that_was_answered_is_there(tmp_path: Path) -> None:
 
 def test_it_would_be_noticed(tmp_path: Path) -> None:
     """Without the syncs of `durability: safe`, what was answered is gone."""
-    recording = _record(tmp_path / "recorded", "fast")
+    recording, known = _record(tmp_path / "recorded", "fast")
     steps = [step for step in recording.steps if step.kind != "sync"]
     Disk(recording.top, survivors(steps, len(steps), none, random.Random(5))).write(tmp_path / "disk")
     with pytest.raises(AssertionError):
-        _check(tmp_path / "disk", [step.name for step in steps if step.kind == "told"])
+        _check(tmp_path / "disk", [step.name for step in steps if step.kind == "told"], known)
 
 
-def _check(folder: Path, told: list[str]) -> None:
+def _check(folder: Path, told: list[str], known: list[dict[str, Being]]) -> None:
     found = start_again(folder)
-    assert found in TREES[max(0, len(told) - 1) :][:2]
+    done = max(0, len(told) - 1)
+    assert found in TREES[done:][:2]
     house = open_installation(folder)
     try:
         user = user_of(house)
+        now = beings(user)
+        wanted = [each for tree, each in zip(TREES[done:][:2], known[done:][:2], strict=True) if tree == found]
+        strange = [_strange(now, each, known[done]) for each in wanted]
+        assert {} in strange, strange
         _check_upload(user)
         now = user.token()
         for number, token in enumerate(told):
@@ -164,6 +192,18 @@ def _check(folder: Path, told: list[str]) -> None:
             assert _followed(user, Token.parse(token), TREES[number]) == content(user)
     finally:
         house.close()
+
+
+def _strange(
+    now: dict[str, Being], wanted: dict[str, Being], before: dict[str, Being]
+) -> dict[str, tuple[Being, Being]]:
+    """What was there before and is not itself, if perhaps without what a copy was about to bring, and should be."""
+    old_ids = {being.id for being in before.values()}
+    return {
+        name: (now[name], being)
+        for name, being in wanted.items()
+        if being.id in old_ids and now[name] not in (being, before_copied(being, before.get(name)))
+    }
 
 
 def _check_upload(user: UserTree) -> None:

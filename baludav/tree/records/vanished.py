@@ -56,6 +56,15 @@ def whereabouts(connection: Connection, resource_id: int) -> Whereabouts | None:
     return None
 
 
+def last_place(connection: Connection, resource_id: int) -> Whereabouts | None:
+    """The same; what lies in the trash itself has vanished from where it was deleted."""
+    place = whereabouts(connection, resource_id)
+    if place is not None:
+        return place
+    gone = history.deleted(connection, resource_id)
+    return None if gone is None else Whereabouts(history.parsed(gone.path), is_vanished=True)
+
+
 def take_out(connection: Connection, locks: Locks, row: Row, path: Path, cause: Cause) -> None:
     """Take a resource, with all below it, out of the tree as a change; its locks end."""
     index.use(connection, row.root_id, -index.subtree_size(connection, row.id))

@@ -26,7 +26,7 @@ from baludav.errors import Failure, NotFound
 from baludav.tree.disk.guards import Guards, Target
 from baludav.tree.disk.storage import Identity, Stat
 from baludav.tree.paths import Path
-from baludav.tree.records import index, vanished
+from baludav.tree.records import history, index, vanished
 from baludav.tree.records.index import Known, Row
 from baludav.tree.records.locks import Locks
 from baludav.tree.roots import StorageRoot
@@ -198,8 +198,13 @@ class Mender:
             if not _is_same_inode(row, stat, born_ns):
                 continue
             with self._database.reading() as connection:
-                place = vanished.whereabouts(connection, row.id)
-            if place is not None and (place.is_vanished or not _is_at(root, place.path, row)):
+                place = vanished.last_place(connection, row.id)
+                gone = history.deleted(connection, row.id)
+            if place is None:
+                continue
+            # What is not in the trash any more, a request was about to restore, which was interrupted.
+            before = place.path if gone is None else history.parsed(gone.kept)
+            if (place.is_vanished and gone is None) or not _is_at(root, before, row):
                 return Origin(row, place)
         return None
 

@@ -82,7 +82,7 @@ class Outcome:
                 arriving.append(look)
             elif origin.row.id in taken:
                 arriving.append(look._replace(origin=None))  # two links to what has vanished: one of them is new
-            elif vanished.whereabouts(connection, origin.row.id) != origin.place:
+            elif vanished.last_place(connection, origin.row.id) != origin.place:
                 left.append(look.name)
             else:
                 arriving.append(look)

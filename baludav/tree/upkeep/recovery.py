@@ -43,6 +43,7 @@ def recover(tree: "Tree", root: StorageRoot) -> int:
     known = {history.parsed(entry.kept) for entry in entries}
     missing = [entry for entry in entries if history.parsed(entry.kept) not in found]
     orphans = [entry for path, entry in found.items() if path not in known]
+    missing = [entry for entry in missing if isinstance(entry, Version) or not _is_back(tree, root, entry)]
     if missing:
         tree.database.commit(lambda connection: _forget(connection, missing))
     recorded = {found[path].stat[:3] for path in known & found.keys()}
@@ -66,6 +67,14 @@ def _recover_uploads(tree: "Tree", root: StorageRoot) -> int:
     for begun in left:
         root.storage.drop(begun)
     return len(lost) + len(left)
+
+
+def _is_back(tree: "Tree", root: StorageRoot, gone: Deleted) -> bool:
+    """True if a request has put back what was deleted, but was interrupted; who looks there next records it."""
+    with tree.database.reading() as connection:
+        row = index.by_id(connection, gone.resource_id)
+    now = root.storage.stat(history.parsed(gone.path))
+    return row is not None and now is not None and _is_same_file(now, row.signature)
 
 
 def _forget(connection: Connection, missing: list[Version | Deleted]) -> None:
