@@ -61,6 +61,10 @@ class App(WsgiDAVApp):
         answered: Iterable[bytes] = self.application(environ, start_response)
         return answered
 
+    def tidy(self) -> None:
+        """To be called now and then; see `House.tidy`."""
+        self.house.tidy()
+
     def close(self) -> None:
         self._listeners.close()
         self.house.close()

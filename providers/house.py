@@ -40,6 +40,11 @@ class House:
     common: Common
     rates: Rates | None
 
+    def tidy(self) -> None:
+        """Close what is kept open and was not needed since this was called before."""
+        self.tree.guards.tidy()
+        self.database.tidy()
+
     def close(self) -> None:
         """Close whatever was opened."""
         self.tree.close()

@@ -23,6 +23,7 @@ STOREYS = [
         "baludav.errors",
         "baludav.log",
         "baludav.metrics",
+        "baludav.spares",
         "baludav.waiting",
         "baludav.doctor",
     ],

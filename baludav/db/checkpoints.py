@@ -63,7 +63,6 @@ class Checkpoints:
                 if self._commits and not self._is_closing:
                     self._commits = 0
                     self._checkpoint(connection)
-            connection.invalidate()  # its patience is not what others expect
 
     def _checkpoint(self, connection: Connection) -> None:
         try:

@@ -13,16 +13,17 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 from baludav import metrics
 from baludav.db.bell import Bell, Listening
 from baludav.db.checkpoints import Checkpoints
 from baludav.db.glance import Glance
 from baludav.db.mark import Mark
-from baludav.db.statements import Statement, savepoint, transaction
+from baludav.db.statements import Statement, savepoint, snapshot, transaction
 from baludav.db.tables import meta
 from baludav.errors import DiskFull, Unavailable
+from baludav.spares import Spares
 from baludav.waiting import rest, waiting
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Database:
     def __init__(self, file: Path, durability: str = "safe") -> None:
         self.file = file
         self.engine = _engine(file, synchronous="FULL" if durability == "safe" else "NORMAL")
-        self._readers: list[Connection] = []
+        self._readers: Spares[Connection] = Spares(Connection.close)
         self.glance = Glance(self.engine)
         self._bell = Bell(file.with_name(f"{file.name}-bell"))
         self.accounts_mark = Mark(file.with_name(f"{file.name}-accounts"))
@@ -62,25 +63,25 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection for reads; each statement sees the newest commit. Fetch all rows before leaving."""
         with _translated():
-            try:
-                connection = self._readers.pop()
-            except IndexError:
+            connection = self._readers.take()
+            if connection is None:
                 connection = self.engine.connect().execution_options(baludav_begin="")
+            is_good = True
             try:
                 yield connection
             except DBAPIError:
-                connection.close()
+                is_good = False
                 raise
-            self._readers.append(connection)
+            finally:
+                if is_good:
+                    self._readers.put(connection)
+                else:
+                    connection.close()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection whose statements all see one moment."""
-        with (
-            _translated(),
-            self.engine.connect().execution_options(baludav_begin="BEGIN") as connection,
-            connection.begin(),
-        ):
+        with self.reading() as connection, snapshot(connection):
             yield connection
 
     def commit(self, work: Callable[[Connection], T], *, spares_accounts: bool = False) -> T:
@@ -113,14 +114,17 @@ class Database:
         """Hear of every commit from now on, whichever process makes it. Close what this returns."""
         return self._bell.listen(Glance(self.engine))
 
+    def tidy(self) -> None:
+        """Close the connections that nobody has needed since this was called before."""
+        self._readers.close_unneeded()
+
     def close(self) -> None:
         """Close every connection."""
         self._writer.close()
         self._bell.close()
         self.accounts_mark.close()
         self.glance.close()
-        while self._readers:
-            self._readers.pop().close()
+        self._readers.close()
         self.engine.dispose()
 
 
@@ -250,9 +254,7 @@ def _translated() -> Iterator[None]:
 def _engine(file: Path, synchronous: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{file}",
-        poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=-1,
+        poolclass=NullPool,  # what is kept open is in the hands of `Database`
         hide_parameters=True,  # failures are logged, and hashes of passwords are among them
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False, "cached_statements": 512},
     )

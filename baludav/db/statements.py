@@ -100,6 +100,22 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Inside, all statements see the same moment; nothing is written."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        with connection.begin():
+            yield
+        return
+    _drive(driver, "BEGIN")
+    try:
+        yield
+    finally:
+        if driver.in_transaction:
+            driver.rollback()
+
+
+@contextlib.contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
     """Part of a transaction, which is undone alone if it fails."""
     driver = connection.connection.driver_connection

@@ -2,10 +2,13 @@
 
 import ctypes
 import gc
+import mmap
 import time
 
 _libc = ctypes.CDLL(None)
 _M_ARENA_MAX = -8  # mallopt(3)
+_LOOK_SECONDS = 2.0
+_MUCH = 4 << 20  # bytes
 _SECONDS = 10.0
 _WORKED_SECONDS = 0.1
 
@@ -34,22 +37,41 @@ def give_back() -> None:
 
 
 class Pace:
-    """Tells when to give memory back: now and then, if the process has done something since.
+    """Tells when to give memory back: soon after much of it was taken, and now and then if anything was done.
 
     Not at once, as glibc can be told to: getting memory again costs more than most of what it is wanted for.
     """
 
     def __init__(self) -> None:
-        self._next = time.monotonic() + _SECONDS
+        now = time.monotonic()
+        self._look_at = now + _LOOK_SECONDS
+        self._due_at = now + _SECONDS
         self._worked = time.process_time()
+        self._least = _resident()  # since memory was given back
 
     def is_due(self) -> bool:
         now = time.monotonic()
-        if now < self._next:
+        if now < self._look_at:
             return False
-        self._next = now + _SECONDS
-        worked = time.process_time()
-        if worked - self._worked < _WORKED_SECONDS:
-            return False
-        self._worked = worked
-        return True
+        self._look_at = now + _LOOK_SECONDS
+        resident = _resident()
+        self._least = min(self._least, resident)
+        return resident - self._least >= _MUCH or (now >= self._due_at and self._has_worked(now))
+
+    def give_back(self) -> None:
+        """Give it back; what is left is needed, or cannot be had."""
+        give_back()
+        self._least = _resident()
+
+    def _has_worked(self, now: float) -> bool:
+        """Whether the process has done something since it was asked before."""
+        self._due_at = now + _SECONDS
+        worked = time.process_time() - self._worked
+        self._worked += worked
+        return worked >= _WORKED_SECONDS
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has, those included that it shares."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE

@@ -36,6 +36,7 @@ BACKLOG = 1024  # connections the kernel completes before a worker accepts them
 _RUNNING_THREADS = 1  # under the GIL two would only pass it to and fro
 _MOST_THREADS = 256
 _UNWAITING_THREADS = 16  # of those: they never wait for a client
+_TIDY_SECONDS = 5.0
 _OTHER_FILES = 64  # of a worker: index, log, folders, listening
 
 
@@ -97,6 +98,8 @@ class Worker(cheroot.wsgi.Server):
         self._most = _room_for(options.max_connections)
         self._open: set[Connection] = set()
         self._memory = memory.Pace()
+        self._tidy_at = time.monotonic() + _TIDY_SECONDS
+        self._tidy_app: Callable[[], None] = getattr(app, "tidy", _nothing)
         self.hot = HotLane.of(app)
         self.is_stopping = False
         self.announce: Callable[[], object] = lambda: None  # called when connections are accepted
@@ -177,7 +180,10 @@ class Worker(cheroot.wsgi.Server):
         """What is to be done now and then, in the selector thread."""
         self.show_load()
         if self._memory.is_due():
-            self.pool.submit(memory.give_back)
+            self.pool.submit(self._memory.give_back)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + _TIDY_SECONDS
+            self.pool.submit(self._tidy_app)
 
     def show_load(self) -> None:
         """Tell the metrics how much there is to do."""
@@ -260,6 +266,10 @@ class FileWrapper:
     def close(self) -> None:
         if hasattr(self._file, "close"):
             self._file.close()
+
+
+def _nothing() -> None:
+    """What an application does that keeps nothing open."""
 
 
 def _room_for(connections: int) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path as DiskPath
 
+from baludav.spares import Spares
 from baludav.tree.disk.oserrors import translated
 from baludav.tree.paths import Path
 from baludav.waiting import waiting
@@ -31,7 +32,7 @@ class Guards:
 
     def __init__(self, file: DiskPath) -> None:
         self._file = file
-        self._idle: list[int] = []
+        self._idle = Spares(os.close)
 
     @contextlib.contextmanager
     def hold(self, *targets: Target) -> Iterator[None]:
@@ -56,18 +57,21 @@ class Guards:
             yield
         finally:
             _lock(fd, fcntl.F_UNLCK, 0, 0)
-            self._idle.append(fd)
+            self._idle.put(fd)
 
     def _open(self) -> int:
-        try:
-            return self._idle.pop()
-        except IndexError:
+        fd = self._idle.take()
+        if fd is None:
             with translated():
-                return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return fd
+
+    def tidy(self) -> None:
+        """Close what nobody has needed since this was called before."""
+        self._idle.close_unneeded()
 
     def close(self) -> None:
-        while self._idle:
-            os.close(self._idle.pop())
+        self._idle.close()
 
 
 def _offset(root: int, path: Path) -> int:
