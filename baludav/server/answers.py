@@ -5,6 +5,9 @@ says so), and neither the number of the last change below it nor that of the fac
 All three are taken before the reference makes the answer, so a change in between spoils the answer and not the truth.
 """
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from baludav.server.coding import asks_for_gzip
@@ -15,6 +18,7 @@ from baludav.tree.namespaces import Place
 from baludav.tree.records.facts import Moment, moment
 from baludav.tree.roots import StorageRoot
 from baludav.tree.tree import Tree, UserTree
+from baludav.waiting import waiting
 
 _MOST_BYTES = 8 << 20  # of all answers of one worker
 _LARGEST = 4 << 20
@@ -65,6 +69,7 @@ class Answers:
         self._tree = tree
         self._kept: dict[tuple[int, Key], _Answer] = {}
         self._bytes = 0
+        self._making: dict[tuple[int, Key], threading.Lock] = {}
 
     def find(self, user: UserTree, place: Place, request: Request) -> tuple[bytes, bytes] | None:
         """Head (up to what every answer has) and body; None: the reference must make it, and may `keep` it then."""
@@ -97,6 +102,24 @@ class Answers:
             self._drop(next(iter(self._kept)))
         self._kept[user_id, draft.key] = _Answer(draft, head(response.status, headers), body, version)
         self._bytes += len(body)
+
+    @contextlib.contextmanager
+    def turn(self, request: Request) -> Iterator[bool]:
+        """Inside, no other thread makes the same answer; True if one has made it since it was not found.
+
+        A listing of 10,000 members takes 15 MB while it is made, which clients that ask at once must not take each.
+        """
+        assert request.draft is not None
+        name = request.draft[0], request.draft[2].key
+        lock = self._making.setdefault(name, threading.Lock())
+        if not lock.acquire(blocking=False):
+            with waiting():
+                lock.acquire()
+        try:
+            yield name in self._kept
+        finally:
+            self._making.pop(name, None)
+            lock.release()
 
     @staticmethod
     def _key(request: Request) -> Key | None:

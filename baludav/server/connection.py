@@ -316,9 +316,7 @@ class Connection(Wire):
                     self._set_deadline()
                     self.server.put_conn(self)
                 return
-            if self._unsent:
-                unsent, self._unsent = self._unsent, []
-                self.send(*unsent)
+            self._send_rest()
             while not self.is_closed and not self._is_lingering and self._is_ready():
                 self._head_since = None
                 if not self._answer(self.parser.requests[0], parked):
@@ -347,8 +345,10 @@ class Connection(Wire):
         response = parked or Response(self, request, BodyReader(self, request), keep_alive=keep_alive)
         try:
             if parked is None:
-                response.environ = self._environ = self.server.environ(self, request, response.received)
-                response.body = self.server.wsgi_app(response.environ, response.start)
+                if not self._is_to_be_sent(request, response):
+                    self.parser.requests.popleft()
+                    self._send_rest()
+                    return True
                 if waits(response.body):
                     if response.has_body:
                         self.server.parking.park(response)
@@ -366,8 +366,6 @@ class Connection(Wire):
                 self._set_deadline()
                 self.server.put_conn(self)
                 return False
-            if request.draft is not None and self.server.hot is not None:
-                self.server.hot.keep(request, response)
         except _GONE:
             response.tell()
             raise
@@ -377,6 +375,24 @@ class Connection(Wire):
         response.tell()
         self._after(request, response)
         return True
+
+    def _is_to_be_sent(self, request: Request, response: Response) -> bool:
+        """Have the application make the answer; False if the hot lane has answered after all."""
+
+        def make() -> None:
+            response.environ = self._environ = self.server.environ(self, request, response.received)
+            response.body = self.server.wsgi_app(response.environ, response.start)
+
+        if request.draft is not None and self.server.hot is not None:
+            return self.server.hot.make(self, request, response, make)
+        make()
+        return True
+
+    def _send_rest(self) -> None:
+        """Send what the client did not take at once."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self.send(*unsent)
 
     def _answer_failed(self, request: Request, response: Response, error: Exception) -> None:
         method, target = request.method.decode(), masked(request.target.decode("latin-1"))

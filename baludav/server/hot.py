@@ -128,7 +128,9 @@ class HotLane:
             user = self._user(connection, request)
             answer = None
             if user is not None:
-                refused = None if self._rates is None else self._count(self._rates, connection, request, user)
+                refused = None
+                if self._rates is not None and not request.is_counted:
+                    refused = self._count(self._rates, connection, request, user)
                 answer = refused or make(user, request)
         except Failure:
             return False
@@ -159,9 +161,16 @@ class HotLane:
             request.target.decode("latin-1"), status, sum(map(len, pieces[_HEAD:])), 0, begun,
         ))  # fmt: skip
 
-    def keep(self, request: Request, response: Response) -> None:
-        """Use an answer of the reference again."""
-        self._answers.keep(request, response)
+    def make(self, connection: "Connection", request: Request, response: Response, make: Callable[[], None]) -> bool:
+        """Have the reference make an answer that can be used again; False if `request` was answered meanwhile."""
+        with self._answers.turn(request) as is_made:
+            if is_made and self.answer(connection, request):
+                return False
+            make()
+            response.gather()
+            if request.draft is not None:
+                self._answers.keep(request, response)
+        return True
 
     def _user(self, connection: "Connection", request: Request) -> _User | None:
         """Who asks, if that is remembered."""

@@ -69,14 +69,18 @@ class Response:
         self.headers = headers
         return self._write
 
+    def gather(self) -> None:
+        """Make fields and body as they go over the wire, if the application gave the body as a whole."""
+        if self.sent is None and isinstance(self.body, list | tuple):
+            self.sent = self._coded(b"".join(self.body))
+
     def send(self) -> bool:
         """Send the whole answer, or what is left of it; False: the rest of a file, once its client takes more."""
         body = self.body
         if hasattr(body, "fileno") and hasattr(body, "length") and self.has_body:
             return self._send_file(body)
-        length = None
-        if isinstance(body, list | tuple):
-            self.sent = self._coded(b"".join(body))
+        self.gather()
+        if self.sent is not None:
             body = [self.sent[1]]  # in one system call
         length = self._known_length()
         if self.has_body and length is None and self.sent is not None:

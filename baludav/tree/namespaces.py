@@ -15,7 +15,7 @@ from baludav.tree.paths import RESERVED, Path, is_reserved, spellings, stored
 from baludav.tree.roots import StorageRoot, StorageRoots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a path of a user's namespace lies.
 

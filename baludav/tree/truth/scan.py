@@ -81,8 +81,8 @@ class Scan:
         if row.is_settled:
             self._remember(root, names, row)
 
-    def members(self, root: StorageRoot, names: Path, folder: Row) -> list[tuple[str, Known]]:
-        """All members of a collection as they are now, by name."""
+    def members(self, root: StorageRoot, names: Path, folder: Row) -> Iterator[tuple[str, Known]]:
+        """All members of a collection as they are now, by name; what is handed out is not kept."""
         on_disk, rows, wrong = self.compare(root, names, folder)
         if wrong:
             patience = of_a_request()
@@ -94,7 +94,7 @@ class Scan:
             for name in wrong:
                 on_disk.pop(name, None)
             on_disk |= now
-        return [(name, Known(rows[name], stat)) for name, stat in sorted(on_disk.items()) if name in rows]
+        return ((name, Known(rows.pop(name), on_disk.pop(name))) for name in sorted(on_disk.keys() & rows.keys()))
 
     def compare(self, root: StorageRoot, names: Path, folder: Row) -> tuple[dict[str, Stat], dict[str, Row], list[str]]:
         """What the disk and the index have in a collection, and the names at which the index is wrong."""
