@@ -10,6 +10,7 @@ from baludav import metrics
 from baludav.accounts.shares import note_shares
 from baludav.config import Config
 from baludav.limits.common import Common
+from providers import front, provider, resolver, signin  # noqa: F401  # by name in _DEFAULTS; before the fork, for all
 from providers.house import KEY, House, open_house
 from sync_ext.api import DOCUMENT, Api
 from sync_ext.endpoints import BASE, Ground

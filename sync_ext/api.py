@@ -1,5 +1,6 @@
 """Assembles the REST API: the one room that knows all others of it."""
 
+import functools
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,12 @@ _GUARDS = [
 ]
 
 
+@functools.cache
+def _described() -> bytes:
+    """The OpenAPI document; made when it is first asked for, which in most workers is never."""
+    return msgspec.json.encode(openapi.document(ENDPOINTS))
+
+
 class _Gate:
     """Falcon's middleware that counts each request, whatever it asks for."""
 
@@ -70,8 +77,7 @@ class Api:
         for template in dict.fromkeys(one.template for one in ENDPOINTS):
             responders = {one.method: self._responder(one) for one in ENDPOINTS if one.template == template}
             self._route(BASE + template, responders)
-        described = msgspec.json.encode(openapi.document(ENDPOINTS))
-        self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, described, JSON)})
+        self._route(DOCUMENT, {"GET": lambda request, response: _send(response, 200, _described(), JSON)})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with answering(environ, start_response, self._guards, self._ground.config.settings) as start:
