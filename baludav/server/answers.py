@@ -22,6 +22,7 @@ from baludav.waiting import waiting
 
 _MOST_BYTES = 8 << 20  # of all answers of one worker
 _LARGEST = 4 << 20
+_BESIDE = 1_500  # bytes that an answer takes beside its body
 # Fields on which the answer may depend in a way that is not looked at here.
 _UNUSUAL = frozenset(
     {b"if", b"brief", b"origin", b"prefer", b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"}
@@ -98,10 +99,10 @@ class Answers:
         if len(body) > _LARGEST or _COUNTING_DOWN in b"".join(response.body):
             return
         self._drop((user_id, draft.key))
-        while self._kept and self._bytes + len(body) > _MOST_BYTES:
+        while self._kept and self._bytes + len(body) + _BESIDE > _MOST_BYTES:
             self._drop(next(iter(self._kept)))
         self._kept[user_id, draft.key] = _Answer(draft, head(response.status, headers), body, version)
-        self._bytes += len(body)
+        self._bytes += len(body) + _BESIDE
 
     @contextlib.contextmanager
     def turn(self, request: Request) -> Iterator[bool]:
@@ -166,4 +167,4 @@ class Answers:
     def _drop(self, name: tuple[int, Key]) -> None:
         gone = self._kept.pop(name, None)
         if gone is not None:
-            self._bytes -= len(gone.body)
+            self._bytes -= len(gone.body) + _BESIDE
