@@ -16,6 +16,7 @@ from baludav.accounts.accounts import Principal
 from baludav.accounts.address import client_address, is_of_proxy
 from baludav.accounts.authorization import credentials
 from baludav.accounts.rates import Rates
+from baludav.accounts.signin import REMEMBER
 from baludav.answering import guards_with
 from baludav.app import App
 from baludav.errors import Failure, TooFast
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _HEAD = 3  # pieces of an answer before its body
 _LARGEST = 256 * 1024  # bytes of a file that is answered here
-_MOST_ENTRIES = 4_000
+_MOST_ENTRIES = 8_000  # of all users; 2.5 KB each
 _MOST_USERS = 200
 # Fields that make a GET or HEAD something that is not recognised at a glance.
 _UNUSUAL = frozenset(
@@ -86,10 +87,15 @@ class _Entry:
 
 
 class _User:
-    """One user's tree, and what is known of the targets asked for."""
+    """One user's tree, and what is known of the targets asked for.
+
+    Attributes:
+        since: monotonic time in seconds.
+    """
 
     def __init__(self, tree: UserTree) -> None:
         self.tree = tree
+        self.since = time.monotonic()
         self.entries: dict[bytes, _Entry] = {}
 
 
@@ -101,6 +107,7 @@ class HotLane:
         self._rates = app.house.rates
         self._mounts = [share.rstrip("/").encode() for share in app.provider_map]
         self._users: dict[int, _User] = {}
+        self._entry_count = 0
         self._methods: dict[bytes, Callable[[_User, Request], tuple[int, Pieces] | None]] = {
             b"GET": self._get,
             b"HEAD": self._get,
@@ -191,10 +198,16 @@ class HotLane:
             return None
         user = self._users.get(id(principal))
         if user is None or user.tree.principal is not principal:
-            if len(self._users) >= _MOST_USERS:
-                self._users.clear()
+            self._forget_past()
             user = self._users[id(principal)] = _User(self._house.tree.of(principal))
         return user
+
+    def _forget_past(self) -> None:
+        """Who has not signed in for so long that it is not remembered any more is another one when they come again."""
+        past = time.monotonic() - REMEMBER
+        users = {key: user for key, user in list(self._users.items()) if user.since > past}
+        self._users = users if len(users) < _MOST_USERS else {}
+        self._entry_count = sum(len(user.entries) for user in self._users.values())
 
     def _count(
         self, rates: Rates, connection: "Connection", request: Request, user: _User
@@ -221,8 +234,11 @@ class HotLane:
         path, names_collection = parse(target[len(mount) :].decode("latin-1"))
         if not all(map(str.isascii, path)):
             return None  # of other names the disk may have another spelling
-        if len(user.entries) >= _MOST_ENTRIES:
-            user.entries.clear()
+        if self._entry_count >= _MOST_ENTRIES:
+            for each in list(self._users.values()):
+                each.entries.clear()
+            self._entry_count = 0
+        self._entry_count += 1
         entry = user.entries[target] = _Entry(user.tree.namespace.place(path), names_collection, self._last)
         return entry
 
