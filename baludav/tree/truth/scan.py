@@ -26,7 +26,7 @@ from baludav.tree.truth.mending import Mender
 _PORTION_NAMES = 200
 _PORTION_BYTES = 32 << 20
 _HASHED_AGAIN = 1 << 20  # bytes of a file that is hashed again as soon as it can be settled
-_REMEMBERED = 50_000
+_REMEMBERED = 20_000  # rows, of 0.9 KB each
 _REST = 9.0  # times as long as hashing a file in the background took
 _REST_LOOK_SECONDS = 0.5
 
