@@ -26,10 +26,10 @@ HOUSEHOLD: tuple[type[Keeper] | type[Watcher], ...] = (
     *[Files] * 8, *[Chunked] * 2, *[Tus] * 2, *[Counter] * 2, *[Device] * 3, Reporter, Poller, Listener,
 )  # fmt: skip
 TURNS_PER_SECOND = 500  # of all clients together, at the most
-# At rest there may be so many file descriptors more than before the load, and so many for each thread there was:
-# as many connections to the database and guards are kept as were in use at a time.
+# At rest there may be so many file descriptors more than before the load, and so many for each thread there was: SQLite
+# keeps one for each connection to the database that there was at a time, for those who connect later.
 MORE_DESCRIPTORS = 20
-DESCRIPTORS_OF_A_THREAD = 6
+DESCRIPTORS_OF_A_THREAD = 2
 _HANGING_SECONDS = 180
 _REST_SECONDS = 30
 _EXPECTED = (  # all that the server may say
@@ -150,11 +150,11 @@ def _joined(scene: Scene, threads: Sequence[threading.Thread]) -> None:
 def _look_at_gauges(scene: Scene, gauges: Gauges, before: Sample) -> None:
     """At rest, with all clients gone, the worker that lived all the time must hold no more than before them."""
     threads = max((sample.worker_threads for sample in gauges.samples), default=0)
-    most = before.worker_descriptors + MORE_DESCRIPTORS + DESCRIPTORS_OF_A_THREAD * threads
+    most = before.descriptors + MORE_DESCRIPTORS + DESCRIPTORS_OF_A_THREAD * threads
     end = time.monotonic() + _REST_SECONDS
-    while (now := gauges.look()).worker_descriptors > most:
+    while (now := gauges.look()).descriptors > most:
         if time.monotonic() > end:
-            words = f"{now.worker_descriptors} file descriptors at rest, {before.worker_descriptors} before the load"
+            words = f"{now.descriptors} file descriptors at rest, {before.descriptors} before the load"
             scene.tally.problem(f"{words}, and {threads} threads in it")
             break
         time.sleep(0.1)

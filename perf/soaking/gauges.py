@@ -27,8 +27,14 @@ class Sample:
     worker_MiB: float
     master_MiB: float
     all_MiB: float
-    worker_descriptors: int
+    worker_descriptors: int  # without connections: those of a worker that is killed come to this one
+    worker_connections: int
     worker_threads: int
+
+    @property
+    def descriptors(self) -> int:
+        """All of the worker."""
+        return self.worker_descriptors + self.worker_connections
 
 
 class Gauges:
@@ -52,12 +58,14 @@ class Gauges:
 
     def look(self) -> Sample:
         server, process = self._scene.server, Path(f"/proc/{self._worker}")
+        connections, others = _descriptors(process)
         return Sample(
             time.monotonic() - self._begun,
             resident(self._worker) / 2**20,
             resident(server.master) / 2**20,
             server.memory() / 2**20,
-            len(list((process / "fd").iterdir())),
+            others,
+            connections,
             len(list((process / "task").iterdir())),
         )
 
@@ -94,6 +102,15 @@ class Gauges:
     def plain(self) -> list[dict[str, Any]]:
         """The samples, for JSON."""
         return [asdict(sample) for sample in self.samples]
+
+
+def _descriptors(process: Path) -> tuple[int, int]:
+    """How many of a process are sockets, and how many anything else."""
+    counts = [0, 0]
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            counts[not str(link.readlink()).startswith("socket:")] += 1
+    return counts[0], counts[1]
 
 
 def _median(samples: Sequence[Sample], name: str) -> float:

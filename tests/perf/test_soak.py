@@ -149,5 +149,5 @@ def test_growth_is_noticed(scene: Scene, growth: float, leaks: int) -> None:
     gauges = Gauges(scene, 0, 10)
     for number in range(100):
         grown = 1 + (growth - 1) * number / 50
-        gauges.samples.append(Sample(number * 10.0, 100 * grown, 50 * grown, 150 * grown, 80 + number // 20, 16))
+        gauges.samples.append(Sample(number * 10.0, 100 * grown, 50 * grown, 150 * grown, 80 + number // 20, 0, 16))
     assert len(gauges.leaks()) == leaks
