@@ -37,7 +37,7 @@ def _swallow(self: Database, work: Callable[[Connection], object], *, spares_acc
     ("name", "kind", "broken", "what"),
     [
         ("put over", "kernel", "baludav.tree.disk.local.LocalStorage.take_back", _keep_it),
-        ("put over", "database", "baludav.tree.disk.local.LocalStorage.take_back", _keep_it),
+        ("put what was deleted", "database", "baludav.tree.disk.local.LocalStorage.take_back", _keep_it),
         ("copy collection", "kernel", "baludav.tree.disk.local.LocalStorage.drop", _keep_it),
         ("delete file", "kernel", "baludav.tree.disk.leaving.renamed", _one_way),
         ("mkcol", "database", "baludav.tree.disk.local.LocalStorage.drop", _keep_it),
