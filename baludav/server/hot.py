@@ -39,7 +39,7 @@ from providers.methods import get
 from providers.request import Headers
 
 if TYPE_CHECKING:
-    from baludav.server.connection import Connection
+    from baludav.server.awaiting import Awaiting
 
 _HEAD = 3  # pieces of an answer before its body
 _LARGEST = 256 * 1024  # bytes of a file that is answered here
@@ -125,7 +125,7 @@ class HotLane:
             return cls(app)
         return None
 
-    def answer(self, connection: "Connection", request: Request) -> bool:
+    def answer(self, connection: "Awaiting", request: Request) -> bool:
         """Answer a complete request; False: leave it to the reference."""
         make = self._methods.get(request.method)
         if make is None or not request.keep_alive or request.version != "1.1" or not request.is_complete:
@@ -155,7 +155,7 @@ class HotLane:
         return True
 
     def _tell(
-        self, connection: "Connection", request: Request, principal: Principal, status: int, pieces: Pieces,
+        self, connection: "Awaiting", request: Request, principal: Principal, status: int, pieces: Pieces,
         begun: float,
     ) -> None:  # fmt: skip
         given = request.fields.get(b"x-request-id")
@@ -168,7 +168,7 @@ class HotLane:
             request.target.decode("latin-1"), status, sum(map(len, pieces[_HEAD:])), 0, begun,
         ))  # fmt: skip
 
-    def make(self, connection: "Connection", request: Request, response: Response, make: Callable[[], None]) -> bool:
+    def make(self, connection: "Awaiting", request: Request, response: Response, make: Callable[[], None]) -> bool:
         """Have the reference make an answer that can be used again; False if `request` was answered meanwhile."""
         with self._answers.turn(request) as is_made:
             if is_made and self.answer(connection, request):
@@ -179,7 +179,7 @@ class HotLane:
                 self._answers.keep(request, response)
         return True
 
-    def _user(self, connection: "Connection", request: Request) -> _User | None:
+    def _user(self, connection: "Awaiting", request: Request) -> _User | None:
         """Who asks, if that is remembered."""
         field = request.fields.get(b"authorization")
         if field is None:
@@ -209,9 +209,7 @@ class HotLane:
         self._users = users if len(users) < _MOST_USERS else {}
         self._entry_count = sum(len(user.entries) for user in self._users.values())
 
-    def _count(
-        self, rates: Rates, connection: "Connection", request: Request, user: _User
-    ) -> tuple[int, Pieces] | None:
+    def _count(self, rates: Rates, connection: "Awaiting", request: Request, user: _User) -> tuple[int, Pieces] | None:
         """Count a request; the answer to one too many."""
         request.is_counted = True
         try:

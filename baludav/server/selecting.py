@@ -16,6 +16,7 @@ from cheroot.connections import ConnectionManager
 from baludav.server.pool import PATIENCE
 
 if TYPE_CHECKING:
+    from baludav.server.awaiting import Awaiting
     from baludav.server.connection import Connection
     from baludav.server.worker import Worker
 
@@ -59,7 +60,7 @@ class Selector(ConnectionManager):
                 self._epoll.modify(fd, events)
             connection.awaited = events
 
-    def release(self, connection: "Connection") -> None:
+    def release(self, connection: "Awaiting") -> None:
         """Wait for this client no longer; harmless if nobody does."""
         fd = connection.socket.fileno()
         if self._waiting.get(fd) is connection:

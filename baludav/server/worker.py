@@ -17,6 +17,7 @@ import cheroot.wsgi
 from baludav import metrics
 from baludav.accounts.rates import COUNTED
 from baludav.server import memory
+from baludav.server.awaiting import Awaiting
 from baludav.server.balance import Seat
 from baludav.server.bodies import BodyReader
 from baludav.server.connection import Connection
@@ -96,7 +97,7 @@ class Worker(cheroot.wsgi.Server):
         self._listener = listener
         self.seat = seat
         self._most = _room_for(options.max_connections)
-        self._open: set[Connection] = set()
+        self._open: set[Awaiting] = set()
         self._memory = memory.Pace()
         self._tidy_at = time.monotonic() + _TIDY_SECONDS
         self._tidy_app: Callable[[], None] = getattr(app, "tidy", _nothing)
@@ -170,7 +171,7 @@ class Worker(cheroot.wsgi.Server):
 
     # What connections call
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Awaiting) -> None:
         """A connection is about to be closed."""
         self._connections.release(connection)
         self._open.discard(connection)
