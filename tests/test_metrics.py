@@ -87,11 +87,13 @@ def test_errors_are_counted(counted: Path) -> None:
     handler = metrics.Errors()
     log = logging.getLogger("tests.metrics")
     log.addHandler(handler)
+    log.propagate = False  # to handlers of applications that other tests have made in this process
     try:
         log.error("broken")
         log.warning("hm")
     finally:
         log.removeHandler(handler)
+        log.propagate = True
     assert _figures(counted)["baludav_errors_total"] == 1
 
 
