@@ -10,7 +10,7 @@ import pytest
 import requests
 from hypothesis import HealthCheck, settings
 
-from tests.serving import Server
+from tests.serving import Server, serving
 
 # The same examples in each run, and no failure because the machine is slow.
 settings.register_profile(
@@ -39,9 +39,7 @@ def _umask() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the users admin, alice and bob; each process of a parallel run has its own."""
-    with Server(tmp_path_factory.mktemp("server") / "data") as server:
-        server.add_user("alice")
-        server.add_user("bob")
+    with serving(tmp_path_factory.mktemp("server"), "alice", "bob") as server:
         yield server
 
 

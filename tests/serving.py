@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -276,3 +276,12 @@ class Server:
     def log_end(self, lines: int = 60) -> str:
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return "\n".join([f"---- end of {self.log.name} ----", *text.splitlines()[-lines:]])
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *users: str) -> Iterator[Server]:
+    """A server with some users beside its admin; its data folder is made in `folder`."""
+    with Server(folder / "data") as server:
+        for user in users:
+            server.add_user(user)
+        yield server

@@ -1,26 +1,19 @@
 """A data folder on a disk that is really full, which is a small one in memory that only the server sees."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.faults.small_disk import small_disk
 from tests.serving import Server
-
-_ALONE = ("unshare", "--map-root-user", "--mount")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    mount = f"mount -t tmpfs -o size=12m tmpfs {tmp_path / 'disk'}"
-    (tmp_path / "disk").mkdir()
-    if subprocess.run([*_ALONE, "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody mount anything")
-    under = (*_ALONE, "sh", "-c", f'{mount} && exec "$@"', "sh")
-    server = Server(tmp_path / "disk/data", workers=1, under=under)
+    server = Server(tmp_path / "disk/data", workers=1, under=small_disk(tmp_path / "disk", 12))
     server.log = tmp_path / "log"
     with server:
         yield server

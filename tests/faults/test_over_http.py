@@ -4,12 +4,12 @@ import contextlib
 import os
 import resource
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.small_disk import small_disk
 from tests.http.client import SECONDS, User
 from tests.server.conftest import receive_all
 from tests.serving import Server, wait_for
@@ -17,17 +17,12 @@ from tests.serving import Server, wait_for
 PROPPATCH = '<propertyupdate xmlns="DAV:"><set><prop><a xmlns="urn:t">%s</a></prop></set></propertyupdate>' % (
     "x" * 50_000
 )
-_ALONE = ("unshare", "--map-root-user", "--mount")
 
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[tuple[User, Path]]:
     """A user of a server whose data folder is a small disk in memory, and a file on it for others to fill it with."""
-    mount = f"mount -t tmpfs -o size=24m tmpfs {tmp_path / 'disk'}"
-    (tmp_path / "disk").mkdir()
-    if subprocess.run([*_ALONE, "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody mount anything")
-    server = Server(tmp_path / "disk/data", under=(*_ALONE, "sh", "-c", f'{mount} && exec "$@"', "sh"))
+    server = Server(tmp_path / "disk/data", under=small_disk(tmp_path / "disk", 24))
     server.log = tmp_path / "log"
     with server:
         assert server.process is not None

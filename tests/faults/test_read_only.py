@@ -7,19 +7,15 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.faults.small_disk import small_disk
 from tests.serving import Server, wait_for
 
 SECONDS = 60
-_ALONE = ("unshare", "--map-root-user", "--mount")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "disk").mkdir()
-    mount = f"mount -t tmpfs -o size=16m tmpfs {tmp_path / 'disk'}"
-    if subprocess.run([*_ALONE, "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody mount anything")
-    under = (*_ALONE, "sh", "-c", f'{mount} && exec "$@"', "sh")
+    under = small_disk(tmp_path / "disk", 16)
     shares = {"pub": {"folder": str(tmp_path / "disk"), "write": ["admin"]}}
     with Server(tmp_path / "data", workers=2, under=under, shares=shares) as server:
         yield server

@@ -8,15 +8,13 @@ import pytest
 import requests
 
 from tests.http.client import User, basic
-from tests.serving import Server
+from tests.serving import Server, serving
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own: failed sign-ins slow down those that follow."""
-    with Server(tmp_path_factory.mktemp("signin") / "data") as server:
-        server.add_user("anna")
-        server.add_user("otto")
+    with serving(tmp_path_factory.mktemp("signin"), "anna", "otto") as server:
         yield server
 
 

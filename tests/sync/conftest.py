@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.http.conftest import alice, bob  # noqa: F401 - fixtures
-from tests.serving import Server
+from tests.serving import Server, serving
 from tests.sync.client import Client
 from tests.sync.device import Device
 
@@ -16,9 +16,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of this room alone: some tests read all that alice has, and the others leave her much."""
-    with Server(tmp_path_factory.mktemp("sync") / "data") as server:
-        server.add_user("alice")
-        server.add_user("bob")
+    with serving(tmp_path_factory.mktemp("sync"), "alice", "bob") as server:
         yield server
 
 
