@@ -55,7 +55,7 @@ class Checkpoints:
             self._thread.join()
 
     def _run(self) -> None:
-        with self._engine.connect().execution_options(baludav_begin="") as connection:
+        with self._engine.connect() as connection:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={_PATIENCE}")
             while not self._is_closing:
                 self._due.wait(_SECONDS)

@@ -65,7 +65,7 @@ class Database:
         with _translated():
             connection = self._readers.take()
             if connection is None:
-                connection = self.engine.connect().execution_options(baludav_begin="")
+                connection = self.engine.connect()
             is_good = True
             try:
                 yield connection
@@ -199,7 +199,7 @@ class _GroupWriter:
         try:
             with self._alone_among_processes():
                 if self._connection is None:
-                    self._connection = self._engine.connect().execution_options(baludav_begin="")
+                    self._connection = self._engine.connect()
                 with self._marking(group), transaction(self._connection):
                     for ticket in group:
                         self._one(ticket, self._connection, alone=len(group) == 1)
@@ -272,11 +272,5 @@ def _engine(file: Path, synchronous: str) -> Engine:
             f"journal_size_limit={_LOG_BYTES}",
         ):
             raw.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later can fail for good; one that writes at once waits.
-        if statement := connection.get_execution_options().get("baludav_begin", "BEGIN IMMEDIATE"):
-            connection.exec_driver_sql(statement)
 
     return engine

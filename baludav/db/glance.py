@@ -52,5 +52,5 @@ class Glance:
 
     def _opened(self) -> Connection:
         if self._connection is None:
-            self._connection = self._engine.connect().execution_options(baludav_begin="")
+            self._connection = self._engine.connect()
         return self._connection

@@ -33,6 +33,7 @@ def upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with database.engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # all or nothing; else each statement would be a transaction
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         known = set(connection.scalars(select(meta.c.key)))
