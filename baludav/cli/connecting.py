@@ -49,7 +49,7 @@ def connect_info(asked: Asked, name: str, address: str | None) -> None:
         ("macOS", f"Finder, Go, Connect to Server: {dav}"),
         ("GNOME", f"Files, Connect to Server: {'davs' if is_safe else 'dav'}://{name}@{place}"),
         ("KDE", f"Dolphin: {'webdavs' if is_safe else 'webdav'}://{name}@{place}"),
-        ("davfs2", f"sudo mount -t davfs {dav} /mnt/dav -o uid=$USER"),
+        ("davfs2", f"sudo mount -t davfs {dav} /mnt/dav -o uid=$USER  # with `buf_size 64` in davfs2.conf"),
         ("rclone", f"rclone config create nas webdav vendor=owncloud url={dav} user={name} pass=PASSWORD --obscure"),
         ("Nextcloud apps", f"server address: {found.scheme}://{found.netloc}"),
         ("curl", f"curl -u {name} -T FILE {dav}"),

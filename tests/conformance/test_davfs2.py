@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +34,15 @@ def mounted(server: Server, *options: str) -> Iterator[Path]:
         secrets, config = folder / "secrets", folder / "davfs2.conf"
         secrets.write_text(f'{url} {name} "{password}"\n')
         secrets.chmod(0o600)
-        lines = ["ask_auth 0", "delay_upload 0", "gui_optimize 0", f"secrets {secrets}", f"cache_dir {cache}", *options]
+        lines = [
+            "ask_auth 0",
+            "buf_size 64",
+            "delay_upload 0",
+            "gui_optimize 0",
+            f"secrets {secrets}",
+            f"cache_dir {cache}",
+            *options,
+        ]
         config.write_text("\n".join([*lines, ""]))
         subprocess.run(["mount", "-t", "davfs", "-o", f"conf={config}", url, str(point)], check=True, timeout=60)
         try:
@@ -80,6 +89,20 @@ def test_everyday_work(server: Server, source: Path) -> None:
     (source / "zeros").write_bytes(bytes(64 * 1024 * 20))
     (source / "empty").unlink()
     assert sums(server.home("alice") / "work") == sums(source)
+
+
+def test_folders_are_listed(server: Server, folder: str) -> None:
+    """Small and large, with all that is in them."""
+    name = folder.rpartition("/")[2]
+    top = server.home("alice") / name
+    for part, count in (("few", 3), ("many", 2_000)):
+        (top / part).mkdir()
+        for number in range(count):
+            (top / part / f"a file with a long name, number {number}").write_bytes(b"%d" % number)
+    with mounted(server) as point:
+        for part in ("few", "many"):
+            assert sorted(os.listdir(point / name / part)) == sorted(os.listdir(top / part))
+        assert sums(point / name / "few") == sums(top / "few")
 
 
 def test_git_clone_into_the_mount(server: Server, tmp_path: Path) -> None:
