@@ -35,6 +35,7 @@ def ready(environ: dict[str, Any], start: Callable[..., Any], house: House) -> I
     failed = []
     try:
         house.database.commit(lambda connection: None)
+        house.database.require_room()
     except Failure as failure:
         failed.append(f"index: {failure}")
     failed += [f"{root}: {why}" for root, why in house.tree.roots.unready()]

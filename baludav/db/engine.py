@@ -30,6 +30,7 @@ T = TypeVar("T")
 _BUSY_SECONDS = 30
 _LOG_BYTES = 32 << 20  # what the log keeps of the disk when it begins anew
 _MOST = 16  # works in one commit
+_COMMIT_BYTES = 256 << 10  # what a commit may write
 _NO_ANSWER = "The index database does not answer; try again later"
 _note = Statement(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
@@ -109,6 +110,16 @@ class Database:
         """Bytes of the index on the disk, with what is not moved into it yet."""
         parts = (self.file, self.file.with_name(f"{self.file.name}-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
+
+    def require_room(self) -> None:
+        """See whether the disk has room for another commit.
+
+        Raises:
+            DiskFull: it has not.
+        """
+        found = os.statvfs(self.file.parent)
+        if found.f_bavail * found.f_frsize < _COMMIT_BYTES:
+            raise DiskFull()
 
     def listen(self) -> Listening:
         """Hear of every commit from now on, whichever process makes it. Close what this returns."""

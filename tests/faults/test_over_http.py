@@ -40,6 +40,12 @@ def _fill(file: Path) -> None:
                     pass
 
 
+def _ready(user: User) -> tuple[int, str]:
+    """Status and first line of what monitoring is told."""
+    answer = user.session.get(f"{user.server.url}/readyz", timeout=SECONDS)
+    return answer.status_code, answer.text.splitlines()[0]
+
+
 def test_a_disk_that_others_have_filled_to_the_last_byte(full: tuple[User, Path]) -> None:
     """Not even the index can write: each change is answered 507, what is there is read, and later all is well."""
     admin, filler = full
@@ -50,7 +56,9 @@ def test_a_disk_that_others_have_filled_to_the_last_byte(full: tuple[User, Path]
     admin("MKCOL", "/d")
     chunks("MKCOL", "/u")
     new = b"n" * 300_000
+    assert _ready(admin) == (200, "ready")
     _fill(filler)
+    assert _ready(admin) == (503, "index: The disk is full.")
     changes = [
         ("PUT", "/f", new, {}),
         ("PUT", "/new", new, {}),
